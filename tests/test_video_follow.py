@@ -1,0 +1,284 @@
+"""What goes along with the picture: sound, subtitles, chapters, attachments, metadata; and whole files copied stream by stream."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import mediafiles
+import numpy as np
+import pytest
+from mediafiles import Sound, Words
+from PIL import Image
+
+from framefill.errors import UnreadableMedia, UnwritableMedia, UsageError
+from framefill.media.container import ATTACHED_PICTURE
+from framefill.media.reader import open_video, probe
+from framefill.media.remux import can_remux, remux
+from framefill.media.writer import VideoWriter
+
+TRACKS = [
+    Sound("aac", 0.9, metadata={"language": "deu", "title": "Hauptton"}),
+    Sound("ac3", 0.5, layout="mono", metadata={"language": "fra"}),
+]
+
+
+def rewrite(source: Path, target: Path, **settings: object) -> list[str]:
+    with open_video(source) as reader, VideoWriter(target, reader, **settings) as writer:  # type: ignore[arg-type]
+        for frame in reader:
+            writer.write(frame, frame.rgb)
+    return writer.warnings
+
+
+def sound_length(path: Path) -> list[float]:
+    """Seconds of sound that can be decoded, track by track."""
+    with av.open(str(path)) as container:
+        rates = [stream.rate for stream in container.streams.audio]
+    lengths = []
+    for number, rate in enumerate(rates):
+        with av.open(str(path)) as container:
+            lengths.append(sum(frame.samples for frame in container.decode(audio=number)) / rate)
+    return lengths
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.mov", "b.mkv"])
+@pytest.mark.parametrize("seconds", [0.2, 0.48, 1.5])
+def test_every_sound_track_is_copied_bit_for_bit(tmp_path: Path, target: str, seconds: float) -> None:
+    sounds = [
+        Sound("aac", seconds, metadata={"language": "deu", "title": "Hauptton"}),
+        Sound("ac3", seconds / 2, layout="mono", metadata={"language": "fra"}),
+    ]
+    source = mediafiles.write_video(tmp_path / "a.mp4", sounds=sounds)
+    assert rewrite(source, tmp_path / target) == []
+    assert mediafiles.packets(tmp_path / target, "audio") == mediafiles.packets(source, "audio")
+    for before, after in zip(mediafiles.packet_times(source, "audio"), mediafiles.packet_times(tmp_path / target, "audio"), strict=True):
+        shift = [float(b - a) for a, b in zip(before, after, strict=True)]
+        assert max(map(abs, shift)) <= (
+            0.0225 if target.endswith("mkv") else 0
+        )  # mkv lets nothing begin before zero: the coder's 1024 samples
+    assert [track.language for track in probe(tmp_path / target).tracks] == ["ger" if target.endswith("mov") else "deu", "fra"]
+    assert len(mediafiles.decode(tmp_path / target)) == 12
+
+
+def test_picture_and_sound_stay_together_when_the_clip_starts_late(tmp_path: Path) -> None:
+    times = [90000 + 3600 * index for index in range(12)]
+    source = mediafiles.write_video(tmp_path / "a.ts", time_base=Fraction(1, 90000), times=times, sounds=[Sound("ac3", 1.6)])
+    for name in ("b.mp4", "b.mkv", "b.ts"):
+        assert rewrite(source, tmp_path / name) == []
+        gaps = []
+        for path in (source, tmp_path / name):
+            picture, sound = min(mediafiles.packet_times(path, "video")[0]), min(mediafiles.packet_times(path, "audio")[0])
+            gaps.append(float(picture - sound))
+        assert gaps[1] == pytest.approx(gaps[0], abs=0.002)
+        assert gaps[0] > 0.9
+
+
+def test_sound_that_does_not_fit_is_coded_again_and_said(tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mp4", sounds=[Sound("aac", 0.9)])
+    warnings = rewrite(source, tmp_path / "b.webm")
+    assert len(warnings) == 1
+    assert "sound track 1 (aac) is coded again as opus" in warnings[0]
+    assert [(track.kind, track.codec) for track in probe(tmp_path / "b.webm").tracks] == [("audio", "opus")]
+    assert sound_length(tmp_path / "b.webm")[0] == pytest.approx(0.9, abs=0.05)
+
+
+def test_pcm_sound_is_copied_even_without_a_layout(tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mkv", sounds=[Sound("pcm_s16le", 0.6)])
+    for name in ("b.mp4", "b.mov", "b.avi"):
+        rewrite(source, tmp_path / name)
+        assert b"".join(mediafiles.packets(tmp_path / name, "audio")[0]) == b"".join(mediafiles.packets(source, "audio")[0])
+
+
+@pytest.mark.parametrize(
+    ("first", "codec", "second", "kept"),
+    [("a.mp4", "mov_text", "b.mkv", "subrip"), ("a.mkv", "srt", "b.mp4", "mov_text"), ("a.mkv", "srt", "b.webm", "webvtt")],
+)
+def test_subtitles_follow_in_the_containers_own_kind(tmp_path: Path, first: str, codec: str, second: str, kept: str) -> None:
+    source = mediafiles.write_video(tmp_path / first, words=[Words(codec, metadata={"language": "deu"})])
+    warnings = rewrite(source, tmp_path / second)
+    assert len(warnings) == 1
+    assert f"is rewritten as {kept}" in warnings[0]
+    with av.open(str(tmp_path / second)) as container:
+        stream = container.streams.subtitles[0]
+        assert (stream.codec_context.codec.canonical_name, stream.language) == (kept, "deu")
+        told = [
+            (float(packet.pts * packet.time_base), line.text.decode() if line.text else line.ass.decode())
+            for packet in container.demux(stream)
+            if packet.size > 2
+            for line in packet.decode()
+        ]
+    assert [round(start, 2) for start, _ in told] == [0, 0.24]
+    assert "first" in told[0][1]
+    assert "second" in told[1][1]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mov_text"), ("a.mkv", "srt"), ("a.mkv", "ass")])
+def test_subtitles_that_fit_are_copied(tmp_path: Path, name: str, codec: str) -> None:
+    source = mediafiles.write_video(tmp_path / name, words=[Words(codec), Words(codec, [(100, 300, "other")])])
+    target = tmp_path / name.replace("a", "b", 1)
+    assert rewrite(source, target) == []
+    assert mediafiles.packets(target, "subtitle") == mediafiles.packets(source, "subtitle")
+    assert mediafiles.packet_times(target, "subtitle") == mediafiles.packet_times(source, "subtitle")
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.mp4", "b.mp4"), ("a.mp4", "b.mkv"), ("a.mkv", "b.mp4"), ("a.mkv", "b.webm")])
+def test_chapters_and_metadata_follow(tmp_path: Path, first: str, second: str) -> None:
+    source = mediafiles.write_video(
+        tmp_path / first,
+        chapters=[(0, 200, "one"), (200, 480, "two")],
+        metadata={"title": "A clip", "comment": "Grüße", "artist": "nobody"},
+    )
+    assert rewrite(source, tmp_path / second) == []
+    meta = probe(tmp_path / second)
+    assert [(chapter.title, round(chapter.start, 3), round(chapter.end, 3)) for chapter in meta.chapters] == [
+        ("one", 0, 0.2),
+        ("two", 0.2, 0.48),
+    ]
+    kept = {key.lower(): value for key, value in meta.metadata.items()}
+    assert (kept["title"], kept["comment"], kept["artist"]) == ("A clip", "Grüße", "nobody")
+
+
+def test_a_phones_own_metadata_is_kept(tmp_path: Path) -> None:
+    keys = {"com.apple.quicktime.make": "Maker", "com.apple.quicktime.location.ISO6709": "+48.1+011.5/"}
+    source = mediafiles.write_video(tmp_path / "a.mov", metadata=keys, container={"movflags": "use_metadata_tags"})
+    assert keys.items() <= probe(source).metadata.items()
+    rewrite(source, tmp_path / "b.mov")
+    assert keys.items() <= probe(tmp_path / "b.mov").metadata.items()
+
+
+def test_attachments_follow_where_they_can(tmp_path: Path) -> None:
+    font = bytes(range(256)) * 4
+    source = mediafiles.write_video(tmp_path / "a.mkv", attachment=("font.ttf", "application/x-truetype-font", font))
+    assert rewrite(source, tmp_path / "b.mkv") == []
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert [(stream.name, stream.data) for stream in container.streams.attachments] == [("font.ttf", font)]
+    warnings = rewrite(source, tmp_path / "b.mp4")
+    assert len(warnings) == 1
+    assert "left out" in warnings[0]
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.mp4", "b.mp4"), ("a.mp4", "b.mkv"), ("a.mkv", "b.mkv"), ("a.mkv", "b.mp4")])
+def test_cover_art_follows_and_is_not_the_picture(tmp_path: Path, first: str, second: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(mediafiles.picture(9, 32, 32)).save(stream, "JPEG")
+    plain = mediafiles.write_video(tmp_path / f"plain{first[1:]}")
+    source = tmp_path / first
+    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+        target = new.add_stream_from_template(old.streams.video[0])
+        if first.endswith("mkv"):
+            new.add_attachment("cover.jpg", "image/jpeg", stream.getvalue())
+        else:
+            cover = new.add_stream("mjpeg", width=32, height=32, pix_fmt="yuvj420p")
+            cover.disposition = ATTACHED_PICTURE
+            packet = av.Packet(stream.getvalue())
+            packet.pts, packet.dts, packet.time_base, packet.stream = 0, 0, Fraction(1, 25), cover
+            new.mux(packet)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = target
+                new.mux(packet)
+    assert [track.detail for track in probe(source).tracks] == ["32x32 cover"]
+    assert rewrite(source, tmp_path / second) == []
+    reader = probe(tmp_path / second)
+    assert (reader.width, [track.detail for track in reader.tracks]) == (64, ["32x32 cover"])
+    with av.open(str(tmp_path / second)) as container:
+        covers = [bytes(packet) for packet in container.demux(video=1) if packet.size]
+    assert covers == [stream.getvalue()]
+
+
+def test_sound_and_picture_are_interleaved(tmp_path: Path) -> None:
+    """A player that reads from front to back must not have to hold the whole picture before the first sound."""
+    source = mediafiles.write_video(tmp_path / "a.mp4", frames=250, pictures=10, sounds=[Sound("aac", 10.0)])
+    rewrite(source, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        order = [(packet.pos, packet.stream.type, float(packet.dts * packet.time_base)) for packet in container.demux() if packet.size]
+    heard, seen, worst = 0.0, 0.0, 0.0
+    for _, kind, when in sorted(order):
+        heard, seen = (when, seen) if kind == "audio" else (heard, when)
+        worst = max(worst, abs(heard - seen))
+    assert worst < 1.5
+
+
+@pytest.mark.parametrize(("rotation", "suffix"), [(0, ".mp4"), (90, ".mp4"), (270, ".mkv"), (0, ".mkv"), (180, ".mov")])
+def test_remux_copies_every_packet(tmp_path: Path, rotation: int, suffix: str) -> None:
+    times = [0, 512, 700, 3000, 3001, 9000]
+    source = mediafiles.write_video(
+        tmp_path / "a.mp4",
+        times=times,
+        rotation=rotation,
+        colour=(2, 1, 1, 1),
+        sounds=TRACKS,
+        chapters=[(0, 200, "one")],
+        metadata={"title": "A clip"},
+    )
+    target = tmp_path / f"b{suffix}"
+    assert can_remux(source, target)
+    assert remux(source, target) == []
+    for kind in ("video", "audio"):
+        assert mediafiles.packets(target, kind) == mediafiles.packets(source, kind)
+    first, second = probe(source), probe(target)
+    assert (second.rotation, second.color_range, second.color_space) == (rotation, 2, 1)
+    assert (second.metadata.get("title") or second.metadata.get("TITLE")) == "A clip"
+    assert [track.language for track in second.tracks[:2]] == ["ger" if suffix == ".mov" else "deu", "fra"]
+    assert [chapter.title for chapter in second.chapters] == ["one"]
+    with open_video(source) as reader, open_video(target) as copy:
+        for before, after in zip(reader, copy, strict=True):
+            assert np.array_equal(before.rgb, after.rgb)
+            assert copy.seconds(after) == pytest.approx(reader.seconds(before), abs=0.0006)
+    assert first.num_frames == 6
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_remux_is_the_same_each_time(tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mp4", sounds=TRACKS, chapters=[(0, 200, "one")])
+    for suffix in (".mp4", ".mkv"):
+        remux(source, tmp_path / f"b{suffix}")
+        remux(source, tmp_path / f"c{suffix}")
+        assert (tmp_path / f"b{suffix}").read_bytes() == (tmp_path / f"c{suffix}").read_bytes()
+
+
+def test_remux_refuses_what_the_container_cannot_hold(tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mp4")
+    assert not can_remux(source, tmp_path / "b.webm")
+    with pytest.raises(UsageError, match=r"\.webm cannot hold h264"):
+        remux(source, tmp_path / "b.webm")
+    with pytest.raises(UnwritableMedia, match="does not exist"):
+        remux(source, tmp_path / "nowhere/b.mp4")
+    (tmp_path / "text.mp4").write_text("no video" * 50)
+    with pytest.raises(UnreadableMedia):
+        remux(tmp_path / "text.mp4", tmp_path / "c.mp4")
+    with pytest.raises(UsageError, match="is the input too"):
+        remux(source, source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "text.mp4"]
+
+
+def test_remux_on_a_full_disk(tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mp4", frames=40, size=(160, 120))
+    script = (
+        "import resource, sys\n"
+        "from framefill.errors import UnwritableMedia\n"
+        "from framefill.media.remux import remux\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "try:\n"
+        "    remux(sys.argv[1], sys.argv[2])\n"
+        "except UnwritableMedia as error:\n"
+        "    print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(source), str(tmp_path / "b.mp4")], capture_output=True, text=True, check=True)
+    assert "cannot be written" in run.stdout
+    assert not list(tmp_path.glob("b*"))
+
+
+def test_real_files(shared: Path, tmp_path: Path) -> None:
+    """Two videos, two sound tracks and two subtitle tracks in one file: all of them follow."""
+    source = shared / "data/train/nasa-13013.mp4"
+    assert rewrite(source, tmp_path / "b.mp4") == []
+    for kind in ("audio", "subtitle"):
+        assert mediafiles.packets(tmp_path / "b.mp4", kind) == mediafiles.packets(source, kind)
+    assert [track.kind for track in probe(tmp_path / "b.mp4").tracks] == [track.kind for track in probe(source).tracks]
+    assert remux(source, tmp_path / "c.mp4") == []
+    assert mediafiles.packets(tmp_path / "c.mp4", "video") == mediafiles.packets(source, "video")
