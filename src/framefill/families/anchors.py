@@ -1,0 +1,191 @@
+"""What no frame shows is made once, on one frame, and carried from there: so that invented content stays still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from framefill.families.base import GENERATED, State
+from framefill.motion.flow import warp_region
+from framefill.motion.footage import Footage
+from framefill.motion.fusion import Fused, match_rim
+from framefill.motion.regions import Region, regions_of
+from framefill.motion.registration import CUT_ERROR, Look, Matrix, look_at, register
+from framefill.motion.sources import Target
+
+MARGIN = 16  # pixels of surroundings kept with what was made, to match colours on
+MOST = 6  # anchors carried from window to window
+NEW = 4  # anchors made in one window; what they leave is filled frame by frame
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Made pixels on a rectangle: `picture` uint8 h w 3, `made` uint8 h w (255 = made here), `matrix` from the anchor's frame to the reference."""
+
+    region: Region
+    picture: NDArray[np.uint8]
+    made: NDArray[np.uint8]
+    matrix: Matrix
+
+
+class Anchors:
+    """The anchors of a clip so far, seen from one frame of the footage, the reference."""
+
+    def __init__(self, anchors: list[Anchor], reference: int) -> None:
+        self._anchors = anchors
+        self._reference = reference
+        self._used: set[int] = set()
+
+    @classmethod
+    def load(cls, state: State | None, first: int, looks: list[Look]) -> Anchors:
+        """Take the anchors out of a state; `first` is the clip index of the footage's first frame, `looks` its frames for registration."""
+        if state is None or "anchor_regions" not in state:
+            return cls([], 0)
+        reference = int(state["anchor_reference"][0]) - first
+        motion = np.eye(3)
+        if reference < 0:
+            # Frames without a hole lay between: the reference is found again in the first frame at hand.
+            picture = np.asarray(state["anchor_picture"], np.uint8)
+            hole = np.unpackbits(np.asarray(state["anchor_hole"], np.uint8), axis=1, count=picture.shape[1]).view(np.bool_)
+            found = register(look_at(picture, hole), looks[0])
+            if found.cut or found.error > CUT_ERROR / 2:
+                return cls([], 0)
+            reference, motion = 0, found.matrix
+        anchors = [
+            Anchor(
+                Region(*(int(side) for side in region)),
+                np.asarray(state[f"anchor_{number}_picture"], np.uint8),
+                np.asarray(state[f"anchor_{number}_made"], np.uint8),
+                motion @ np.asarray(matrix, np.float64),
+            )
+            for number, (region, matrix) in enumerate(zip(state["anchor_regions"], state["anchor_matrices"], strict=True))
+        ]
+        return cls(anchors, reference)
+
+    def fill(
+        self,
+        out: NDArray[np.uint8],
+        provenance: NDArray[np.uint8],
+        left: NDArray[np.bool_],
+        window: range,
+        footage: Footage,
+        still: Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]],
+    ) -> None:
+        """Fill, in place, what is `left` of a window's frames: from anchors, oldest first; where there are none, new ones are made."""
+        for number in range(len(self._anchors)):
+            self._carry(number, out, provenance, left, window, footage)
+        for _ in range(NEW):
+            sizes = left.sum((1, 2))
+            key = int(sizes.argmax())
+            if not sizes[key]:
+                return
+            for region in regions_of(left[key], MARGIN):
+                self._make(key, region, out, provenance, left, window, footage, still)
+        for number in range(len(out)):
+            for region in regions_of(left[number], MARGIN):
+                _still_fill(region, out[number], provenance[number], left[number], still)
+
+    def _make(
+        self,
+        key: int,
+        region: Region,
+        out: NDArray[np.uint8],
+        provenance: NDArray[np.uint8],
+        left: NDArray[np.bool_],
+        window: range,
+        footage: Footage,
+        still: Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]],
+    ) -> None:
+        made = left[key][region.area].astype(np.uint8) * np.uint8(255)
+        _still_fill(region, out[key], provenance[key], left[key], still)
+        to_reference = footage.matrix(window[key], self._reference)
+        if to_reference is None:
+            # A cut: anchors of the scene before are of no use here.
+            self._anchors, self._used, self._reference, to_reference = [], set(), window[key], np.eye(3)
+        self._anchors.append(Anchor(region, out[key][region.area].copy(), made, to_reference))
+        self._used.add(len(self._anchors) - 1)
+        self._carry(len(self._anchors) - 1, out, provenance, left, window, footage)
+
+    def _carry(
+        self,
+        number: int,
+        out: NDArray[np.uint8],
+        provenance: NDArray[np.uint8],
+        left: NDArray[np.bool_],
+        window: range,
+        footage: Footage,
+    ) -> None:
+        """Bring one anchor's pixels to all frames of the window that lack them."""
+        anchor = self._anchors[number]
+        from_reference = np.linalg.inv(anchor.matrix)
+        for frame, index in enumerate(window):
+            if not left[frame].any():
+                continue
+            to_reference = footage.matrix(index, self._reference)
+            if to_reference is None:
+                continue
+            matrix = from_reference @ to_reference
+            matrix = np.eye(3) if np.allclose(matrix, np.eye(3), atol=1e-9) else matrix / matrix[2, 2]
+            for region in regions_of(left[frame], MARGIN):
+                if _paste(anchor, matrix, region, index, out[frame], provenance[frame], left[frame]):
+                    self._used.add(number)
+
+    def keep(self, last: int, footage: Footage, first: int) -> State:
+        """Return the state: the anchors used in this window, seen from its `last` frame."""
+        kept = [self._anchors[number] for number in sorted(self._used)][-MOST:]
+        onward = footage.matrix(self._reference, last) if kept else None
+        if onward is None:
+            return {}
+        state: State = {
+            "anchor_reference": np.array([first + last]),
+            "anchor_picture": footage.frames[last].copy(),
+            "anchor_hole": np.packbits(footage.blocked[last] > 0, axis=1),
+            "anchor_regions": np.array([[a.region.left, a.region.top, a.region.right, a.region.bottom] for a in kept]),
+            "anchor_matrices": np.stack([onward @ anchor.matrix for anchor in kept]),
+        }
+        for number, anchor in enumerate(kept):
+            state[f"anchor_{number}_picture"], state[f"anchor_{number}_made"] = anchor.picture, anchor.made
+        return state
+
+
+def _still_fill(
+    region: Region,
+    out: NDArray[np.uint8],
+    provenance: NDArray[np.uint8],
+    left: NDArray[np.bool_],
+    still: Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]],
+) -> None:
+    hole = left[region.area].copy()
+    out[region.area][hole] = still(np.ascontiguousarray(out[region.area]), hole)[hole]
+    provenance[region.area][hole] = GENERATED
+    left[region.area][hole] = False
+
+
+def _paste(
+    anchor: Anchor,
+    matrix: Matrix,
+    region: Region,
+    index: int,
+    out: NDArray[np.uint8],
+    provenance: NDArray[np.uint8],
+    left: NDArray[np.bool_],
+) -> bool:
+    """Bring an anchor's pixels through `matrix` to one rectangle of a frame, matched in colour; tell whether any came."""
+    to_anchor = np.array([[1, 0, -anchor.region.left], [0, 1, -anchor.region.top], [0, 0, 1.0]]) @ matrix
+    hole = left[region.area]
+    usable = (warp_region(anchor.made, to_anchor, region, outside=0) == 255) & hole
+    if not usable.any():
+        return False
+    shown = warp_region(np.full_like(anchor.made, 255), to_anchor, region, outside=0) == 255
+    brought = warp_region(anchor.picture, to_anchor, region, cv2.INTER_CUBIC).astype(np.float32)
+    target = Target(index, region, out[region.area], hole)
+    # What was made up has no claim against what is there: it follows every step at the rim, else its outline would show.
+    matched = match_rim(Fused(brought, shown), target, ~hole, cap=np.inf)
+    out[region.area][usable] = np.rint(np.clip(matched, 0, 255))[usable]
+    provenance[region.area][usable] = GENERATED
+    hole[usable] = False
+    return True

@@ -1,0 +1,73 @@
+"""Smooth completion of a field in a hole from the values around it: the pull-push pyramid and the Laplace equation.
+
+Pull-push: Gortler et al., The Lumigraph, SIGGRAPH 1996. The Laplace equation with the rim as boundary is the membrane of
+Perez et al., Poisson Image Editing, SIGGRAPH 2003 (its correction form); here it is solved coarse to fine.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+P = TypeVar("P", np.float32, np.bool_)
+Field = NDArray[np.float32]  # H W, or H W C
+LEAST = 1e-6
+SWEEPS = 6  # relaxation steps a level
+FOUR = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
+
+
+def pull_push(values: Field, known: NDArray[np.bool_]) -> Field:
+    """Fill the unknown part of a field with weighted means of ever wider surroundings.
+
+    `values` float32 H W or H W C, read only where `known` (bool H W); returns float32 of the same shape, equal to `values` where
+    known. A field with nothing known comes back as zeros.
+    """
+    weight = known.astype(np.float32)
+    level = values * _spread(weight, values)
+    if known.all() or not known.any():
+        return level
+    pyramid = [(level, weight)]
+    while min(weight.shape) > 2 and weight.min() < 1:
+        coarse, coarse_weight = cv2.pyrDown(level), cv2.pyrDown(weight)
+        weight = np.minimum(coarse_weight * 4, 1)
+        level = coarse * _spread(weight / np.maximum(coarse_weight, LEAST), coarse)
+        pyramid.append((level, weight))
+    filled = level / _spread(np.maximum(weight, LEAST), level)
+    for level, weight in reversed(pyramid[:-1]):
+        wide = cv2.pyrUp(filled, dstsize=weight.shape[::-1])
+        filled = level + _spread(1 - weight, level) * wide
+    return filled.astype(np.float32, copy=False)
+
+
+def membrane(values: Field, hole: NDArray[np.bool_], sweeps: int = SWEEPS) -> Field:
+    """Solve the Laplace equation in a hole with the field outside as boundary, coarse to fine.
+
+    `values` float32 H W or H W C, read only outside `hole` (bool H W); returns float32 of the same shape, equal to `values` outside.
+    `sweeps` is the number of damped Jacobi steps a level. A field without a boundary comes back as zeros.
+    """
+    if not hole.any():
+        return values
+    if hole.all():
+        return np.zeros_like(values)
+    start = pull_push(values, ~hole)
+    height, width = hole.shape
+    if min(height, width) >= 8 and hole.sum() > 64:
+        half = (width + 1) // 2, (height + 1) // 2
+        share = cv2.resize((~hole).astype(np.float32), half, interpolation=cv2.INTER_AREA)
+        coarse_hole = share < 0.5
+        if not coarse_hole.all() and coarse_hole.any():
+            coarse = membrane(cv2.resize(start, half, interpolation=cv2.INTER_AREA), coarse_hole, sweeps)
+            start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    inside = _spread(hole, values)
+    solved = np.where(inside, start, values).astype(np.float32, copy=False)
+    for _ in range(sweeps):
+        np.copyto(solved, cv2.filter2D(solved, -1, FOUR, borderType=cv2.BORDER_REPLICATE), where=inside)
+    return solved
+
+
+def _spread(plane: NDArray[P], like: Field) -> NDArray[P]:
+    """Give a plane H W the number of axes of `like`."""
+    return plane[..., None] if like.ndim == 3 else plane

@@ -1,0 +1,175 @@
+"""Global motion: one homography for the whole frame, from corners outside the hole, checked against the pictures themselves.
+
+Corners by Shi and Tomasi (CVPR 1994), tracked by pyramidal Lucas-Kanade forth and back, fitted by MAGSAC++ (Barath et al., CVPR 2020).
+Models that fit the pictures no better than standing still are given up for standing still: a fixed camera is then exactly fixed, and
+its pixels are never resampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from framefill.motion.completion import pull_push
+
+SIDE = 640  # longest side at which frames are registered, pixels
+CORNERS = 200
+WINDOW = (15, 15)
+LEVELS = 4
+LEAST_TRACKS = 12
+CAP = 25.0  # levels; a larger difference is something that moves by itself, and counts no more than this
+STILL_FACTOR, STILL_SLACK = 1.03, 0.1  # standing still is believed up to this much worse than the best model, levels
+CUT_ERROR = 14.0  # mean capped difference after the best alignment above which a cut is suspected, levels
+CUT_CORRELATION = 0.8  # correlation of colour histograms below which the suspicion is confirmed
+
+Matrix = NDArray[np.float64]  # 3 3
+
+
+@dataclass(frozen=True)
+class Look:
+    """One frame as registration sees it: small, grey, its hole smoothly filled, its corners found. `scale` = small / full size."""
+
+    grey: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    corners: NDArray[np.float32]
+    histogram: NDArray[np.float32]
+    scale: float
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the camera moved from one frame to another: `matrix` maps full-size pixels of the first to the second.
+
+    `error` is the mean difference of the aligned known pixels, capped, in levels; `cut` says that the two show different scenes.
+    """
+
+    matrix: Matrix
+    error: float
+    cut: bool
+
+    @property
+    def still(self) -> bool:
+        """Whether the camera did not move at all."""
+        return bool(np.array_equal(self.matrix, np.eye(3)))
+
+
+def look_at(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Look:
+    """Prepare a frame for registration. `rgb` uint8 H W 3; pixels under `hole` (bool H W) are never read."""
+    height, width = hole.shape
+    scale = min(1.0, SIDE / max(height, width))
+    grey, known = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), ~hole
+    if scale < 1:
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(cv2.bitwise_and(grey, grey, mask=known.view(np.uint8)), size, interpolation=cv2.INTER_AREA)
+        known = share > 0.999
+    smooth = pull_push(grey.astype(np.float32), known)
+    grey = np.where(known, grey, np.clip(smooth, 0, 255)).astype(np.uint8)
+    inside = cv2.erode(known.view(np.uint8), np.ones((5, 5), np.uint8))
+    found = cv2.goodFeaturesToTrack(grey, CORNERS, 0.01, 8, mask=inside)
+    corners = np.zeros((0, 1, 2), np.float32) if found is None else found.reshape(-1, 1, 2)
+    return Look(grey, known, corners, _histogram(rgb, ~hole), scale)
+
+
+def register(first: Look, second: Look, guess: Matrix | None = None) -> Motion:
+    """Find the homography from `first` to `second`, at full size; `guess` is a first idea of it.
+
+    Falls back from homography to similarity to translation to standing still, by what the pictures say.
+    """
+    start = np.eye(3) if guess is None else _rescaled(guess, 1 / first.scale)
+    still_error = _difference(first, second, np.eye(3))
+    before, after = _tracks(first, second, start)
+    best, error = np.eye(3), still_error
+    for model in _models(before, after):
+        model_error = _difference(first, second, model)
+        if model_error < error:
+            best, error = model, model_error
+    if still_error <= error * STILL_FACTOR + STILL_SLACK:
+        best, error = np.eye(3), still_error
+    cut = error > CUT_ERROR and float(cv2.compareHist(first.histogram, second.histogram, cv2.HISTCMP_CORREL)) < CUT_CORRELATION
+    return Motion(_rescaled(best, first.scale), error, cut)
+
+
+def _tracks(first: Look, second: Look, start: Matrix) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Follow the first frame's corners to the second and back; keep those that come home and land on known pixels."""
+    none = np.zeros((0, 1, 2), np.float32)
+    if len(first.corners) < LEAST_TRACKS:
+        return none, none
+    points = first.corners
+    initial = cv2.perspectiveTransform(points, start)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01)
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(
+        first.grey, second.grey, points, initial, winSize=WINDOW, maxLevel=LEVELS, criteria=criteria, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    home, back, _ = cv2.calcOpticalFlowPyrLK(
+        second.grey, first.grey, there, points.copy(), winSize=WINDOW, maxLevel=LEVELS, criteria=criteria, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    height, width = second.known.shape
+    place = np.rint(np.nan_to_num(there.reshape(-1, 2), nan=-1)).astype(np.int64)
+    inside = ((place >= 0) & (place < (width, height))).all(1)
+    place = np.clip(place, 0, (width - 1, height - 1))
+    good = inside & (seen.ravel() > 0) & (back.ravel() > 0) & (np.abs(points - home).reshape(-1, 2).max(1) < 0.5)
+    good &= second.known[place[:, 1], place[:, 0]]
+    return points[good], there[good]
+
+
+def _models(before: NDArray[np.float32], after: NDArray[np.float32]) -> list[Matrix]:
+    """Fit models to matched points, from the richest to the poorest, as far as there are enough points."""
+    models: list[Matrix] = []
+    if len(before) < 3:
+        return models
+    moved = (after - before).reshape(-1, 2)
+    length = np.linalg.norm(moved, axis=1)
+    if np.median(length) < 0.05 and np.mean(length < 0.3) > 0.5:
+        return models
+    if len(before) >= LEAST_TRACKS:
+        full, inliers = cv2.findHomography(before, after, cv2.USAC_MAGSAC, 1.0, maxIters=2000, confidence=0.999)
+        if full is not None and inliers.mean() > 0.3 and _sane(full):
+            models.append(full / full[2, 2])
+    similar, _ = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC, ransacReprojThreshold=1.5)
+    if similar is not None:
+        models.append(np.vstack([similar, [0, 0, 1]]))
+    shift = np.eye(3)
+    shift[:2, 2] = np.median(moved, axis=0)
+    models.append(shift)
+    return models
+
+
+def _sane(matrix: Matrix) -> bool:
+    """Whether a homography is a camera's, not a degenerate fit: it keeps orientation and changes size by less than four."""
+    matrix = matrix / matrix[2, 2]
+    size = np.linalg.det(matrix[:2, :2])
+    return bool(np.isfinite(matrix).all() and 1 / 16 < size < 16 and np.abs(matrix[2, :2]).max() < 2e-3)
+
+
+def _difference(first: Look, second: Look, matrix: Matrix) -> float:
+    """Mean absolute difference of the aligned pictures over pixels known in both, each capped at `CAP` levels."""
+    height, width = first.known.shape
+    if np.array_equal(matrix, np.eye(3)):
+        moved, known = second.grey, second.known
+    else:
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved = cv2.warpPerspective(second.grey, matrix, (width, height), flags=how)
+        known = cv2.warpPerspective(second.known.astype(np.uint8) * 255, matrix, (width, height), flags=how) == 255
+    both = first.known & known
+    if np.count_nonzero(both) < 0.05 * both.size:
+        return CAP
+    return float(np.minimum(cv2.absdiff(first.grey, moved)[both], CAP).mean())
+
+
+def _histogram(rgb: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    counts = cv2.calcHist([rgb], [0, 1, 2], known.view(np.uint8), [8, 8, 8], [0, 256, 0, 256, 0, 256])
+    return np.asarray(cv2.GaussianBlur(cv2.normalize(counts, None, 1, 0, cv2.NORM_L1).reshape(64, 8), (0, 0), 1.0), np.float32)
+
+
+def _rescaled(matrix: Matrix, scale: float) -> Matrix:
+    """Take a matrix between pictures of `scale` times full size to full size; pixel centres are kept in place."""
+    if scale == 1:
+        return matrix
+    half = 0.5 * (scale - 1)
+    to_small = np.array([[scale, 0, half], [0, scale, half], [0, 0, 1]])
+    full: Matrix = np.linalg.inv(to_small) @ matrix @ to_small
+    return np.eye(3) if np.array_equal(matrix, np.eye(3)) else full / full[2, 2]
