@@ -19,10 +19,10 @@ from framefill.motion.footage import Footage, Path, follow
 from framefill.motion.regions import Region
 from framefill.motion.registration import Matrix
 
-PER_DIRECTION = 6  # samples a pixel takes from the frames on one side
+PER_DIRECTION = 10  # samples a pixel takes from the frames on one side
 BENT_PER_DIRECTION = 3  # of those that follow flow beside the camera's motion
 BENT_REACH = 16  # frames up to which a path follows such flow
-WORTH = 0.08  # share of the hole that a source must bring, unless it brings what no nearer one has
+WORTH = 0.02  # share of the hole that a source must bring, unless it brings what no nearer one has
 DENSE = 4  # neighbours all looked at; beyond, at growing distance
 GROWTH = 1.25
 DRIFT = 8.0  # frames after which a path bent by flow has lost half of its say: its errors add up, the camera's hardly do

@@ -1,0 +1,65 @@
+"""Fill what a video is missing: holes in its frames, and the picture outside them.
+
+    import framefill
+
+    filled = framefill.inpaint("clip.mp4", "mask.png")  # in memory: frames, provenance, remaining
+    record = framefill.fill_file(framefill.FillSettings("clip.mp4", "out.mp4", mask="mask.png"))  # any length, sound kept
+
+Everything is imported on first use: `import framefill` itself loads neither NumPy nor FFmpeg.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framefill.api import fill_file, inpaint, outpaint
+    from framefill.errors import FramefillError
+    from framefill.families.base import Filled
+    from framefill.jobs.record import RunRecord
+    from framefill.jobs.settings import FillSettings
+    from framefill.media.mask import Mask, read_mask
+    from framefill.media.video import Video
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FillSettings",
+    "Filled",
+    "FramefillError",
+    "Mask",
+    "RunRecord",
+    "Video",
+    "__version__",
+    "fill_file",
+    "inpaint",
+    "outpaint",
+    "read_mask",
+]
+
+_HOMES = {
+    "FillSettings": "framefill.jobs.settings",
+    "Filled": "framefill.families.base",
+    "FramefillError": "framefill.errors",
+    "Mask": "framefill.media.mask",
+    "RunRecord": "framefill.jobs.record",
+    "Video": "framefill.media.video",
+    "fill_file": "framefill.api",
+    "inpaint": "framefill.api",
+    "outpaint": "framefill.api",
+    "read_mask": "framefill.media.mask",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'framefill' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,71 @@
+"""The command line's options, written once for all commands; nothing here is imported but typer, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+MASK, PART, OUT, RUN = "Mask", "Which part", "Output", "Run"
+
+Videos = Annotated[list[str] | None, Argument(metavar="VIDEO", help="A video file, a folder or quoted pattern of frames, an animation.")]
+Video = Annotated[str, Argument(metavar="VIDEO", help="A video file, a folder or quoted pattern of frames, an animation.")]
+MoreVideos = Annotated[list[str] | None, Option("-i", "--video", metavar="VIDEO", help="The same as VIDEO; may be repeated.")]
+Output = Annotated[
+    Path, Option("-o", "--output", metavar="OUT", help="The file to write; with several inputs, the folder for one output each.")
+]
+Fps = Annotated[str | None, Option("--fps", metavar="RATE", help="Frames per second of a folder of frames: 25, 30000/1001.")]
+
+MaskFile = Annotated[
+    str | None,
+    Option("-m", "--mask", metavar="MASK", help="White = fill: picture, folder, video, npy, npz, RLE JSON.", rich_help_panel=MASK),
+]
+Boxes = Annotated[
+    list[str] | None,
+    Option("--box", metavar="X,Y,W,H[@S-E]", help="A rectangle to fill, from S to E seconds; may be repeated.", rich_help_panel=MASK),
+]
+Threshold = Annotated[int | None, Option("--threshold", help="Grey levels above it are filled (127).", rich_help_panel=MASK)]
+Ids = Annotated[str | None, Option("--ids", metavar="1,3", help="Object ids or colours (#ff0000) to fill.", rich_help_panel=MASK)]
+Encoding = Annotated[str, Option("--mask-encoding", metavar="HOW", help="auto, grey, ids, colors, alpha or quad.", rich_help_panel=MASK)]
+Invert = Annotated[bool, Option("--invert", help="Black = fill.", rich_help_panel=MASK)]
+KeepAffected = Annotated[bool, Option("--keep-affected", help="Leave level 127 of a quad-mask as it is.", rich_help_panel=MASK)]
+Dilate = Annotated[int, Option("--dilate", metavar="PX", help="Grow the mask.", rich_help_panel=MASK)]
+Erode = Annotated[int, Option("--erode", metavar="PX", help="Shrink the mask.", rich_help_panel=MASK)]
+Close = Annotated[int, Option("--close", metavar="PX", help="Close gaps in the mask.", rich_help_panel=MASK)]
+Feather = Annotated[int, Option("--feather", metavar="PX", help="Fade the fill in, inside the hole only.", rich_help_panel=MASK)]
+MaskLength = Annotated[
+    str, Option("--mask-length", metavar="RULE", help="When the mask ends early: error, hold or loop.", rich_help_panel=MASK)
+]
+MaskMatch = Annotated[
+    str, Option("--mask-match", metavar="HOW", help="Match the mask to the video by auto, time or frame.", rich_help_panel=MASK)
+]
+MaskKey = Annotated[str | None, Option("--mask-key", metavar="NAME", help="Which array of an npz file.", rich_help_panel=MASK)]
+
+Start = Annotated[float, Option("--start", metavar="SEC", help="Fill from here on; the rest is kept.", rich_help_panel=PART)]
+End = Annotated[float | None, Option("--end", metavar="SEC", help="Fill up to here; the rest is kept.", rich_help_panel=PART)]
+Roi = Annotated[
+    str | None,
+    Option("--roi", metavar="X,Y,W,H", help="Work in this part of the picture only; the rest is kept.", rich_help_panel=PART),
+]
+Preview = Annotated[
+    int | None, Option("--preview", metavar="N", help="Only N frames from --start on, at half size, without sound.", rich_help_panel=PART)
+]
+
+Codec = Annotated[str, Option("--codec", metavar="NAME", help="auto, h264, h265, vp9, av1, ffv1, prores.", rich_help_panel=OUT)]
+Crf = Annotated[int | None, Option("--crf", metavar="N", help="The encoder's quality; lower is better.", rich_help_panel=OUT)]
+Lossless = Annotated[bool, Option("--lossless", help="Keep every pixel bit for bit (FFV1).", rich_help_panel=OUT)]
+Provenance = Annotated[
+    Path | None,
+    Option("--provenance", metavar="FILE", help="A video that shows where each pixel came from.", rich_help_panel=OUT),
+]
+Report = Annotated[Path | None, Option("--report", metavar="FILE", help="A web page about the run.", rich_help_panel=OUT)]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=OUT)]
+
+Model = Annotated[str, Option("--model", metavar="NAME", help="The family that fills.", rich_help_panel=RUN)]
+Seed = Annotated[int, Option("--seed", help="The same seed gives the same result.", rich_help_panel=RUN)]
+Memory = Annotated[str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB.", rich_help_panel=RUN)]
+KeepJob = Annotated[bool, Option("--keep-job", help="Keep the job folder OUT.framefill when all went well.", rich_help_panel=RUN)]
+Json = Annotated[bool, Option("--json", help="Print one JSON object per output in place of its path.", rich_help_panel=RUN)]
+Quiet = Annotated[bool, Option("--quiet", help="No progress and no warnings.", rich_help_panel=RUN)]
+Debug = Annotated[bool, Option("--debug", help="Show where an error came from.", rich_help_panel=RUN)]
