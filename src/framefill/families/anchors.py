@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from framefill.families.base import GENERATED, State
 from framefill.motion.flow import warp_region
 from framefill.motion.footage import Footage
-from framefill.motion.fusion import Fused, match_rim
+from framefill.motion.fusion import match_rim
 from framefill.motion.regions import Region, regions_of
 from framefill.motion.registration import CUT_ERROR, Look, Matrix, look_at, register
-from framefill.motion.sources import Target
 
 MARGIN = 16  # pixels of surroundings kept with what was made, to match colours on
 MOST = 6  # anchors carried from window to window
@@ -131,7 +130,7 @@ class Anchors:
             matrix = from_reference @ to_reference
             matrix = np.eye(3) if np.allclose(matrix, np.eye(3), atol=1e-9) else matrix / matrix[2, 2]
             for region in regions_of(left[frame], MARGIN):
-                if _paste(anchor, matrix, region, index, out[frame], provenance[frame], left[frame]):
+                if _paste(anchor, matrix, region, out[frame], provenance[frame], left[frame]):
                     self._used.add(number)
 
     def keep(self, last: int, footage: Footage, first: int) -> State:
@@ -169,7 +168,6 @@ def _paste(
     anchor: Anchor,
     matrix: Matrix,
     region: Region,
-    index: int,
     out: NDArray[np.uint8],
     provenance: NDArray[np.uint8],
     left: NDArray[np.bool_],
@@ -182,9 +180,8 @@ def _paste(
         return False
     shown = warp_region(np.full_like(anchor.made, 255), to_anchor, region, outside=0) == 255
     brought = warp_region(anchor.picture, to_anchor, region, cv2.INTER_CUBIC).astype(np.float32)
-    target = Target(index, region, out[region.area], hole)
     # What was made up has no claim against what is there: it follows every step at the rim, else its outline would show.
-    matched = match_rim(Fused(brought, shown), target, ~hole, cap=np.inf)
+    matched = match_rim(brought, shown, out[region.area], ~hole, cap=np.inf)
     out[region.area][usable] = np.rint(np.clip(matched, 0, 255))[usable]
     provenance[region.area][usable] = GENERATED
     hole[usable] = False

@@ -22,12 +22,10 @@ from framefill.families.far import FarFrames
 from framefill.motion.flow import FlowMethod, dis
 from framefill.motion.footage import Footage, Pair, pair_up, widen
 from framefill.motion.fusion import fuse, match_rim
-from framefill.motion.regions import regions_of
 from framefill.motion.registration import Look, look_at
-from framefill.motion.sources import KeyFrame, Target, from_key_frames, gather
+from framefill.motion.sources import KeyFrame, from_key_frames, gather, target_of
 
 WINDOW, REACH = 20, 40  # frames
-MARGIN = 12  # pixels of known picture around a hole that sources are measured on
 StillFill = Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]]  # picture H W 3, hole H W -> picture H W 3
 
 
@@ -100,20 +98,24 @@ class _Window:
     def propagate(self, number: int) -> None:
         """Bring over what other frames show, for one frame of the window."""
         index = self._window[number]
-        unknown = self._footage.blocked[index] > 0
-        for region in regions_of(unknown, MARGIN):
-            target = Target(index, region, self._footage.frames[index][region.area], unknown[region.area])
-            sources = gather(self._footage, target, self._reach)
-            hole = self.left[number][region.area]
-            seen = np.logical_or.reduce([source.usable for source in sources]) if sources else np.zeros_like(hole)
-            if self._key_frames and (hole & ~seen).any():
-                sources += from_key_frames(self._footage, self._key_frames, target, hole & ~seen)
-            fused = fuse(sources, target)
-            made = hole & fused.seen
-            colours = np.rint(np.clip(match_rim(fused, target, ~target.unknown), 0, 255))
-            self.out[number][region.area][made] = colours[made]
-            self.provenance[number][region.area][made] = PROPAGATED
-            hole[made] = False
+        frame, blocked = self._footage.frames[index], self._footage.blocked[index]
+        if not blocked.any():
+            return
+        target = target_of(index, frame, blocked)
+        area, place = target.region.area, target.place
+        hole = self.left[number][area]
+        sources = gather(self._footage, target, self._reach)
+        if self._key_frames:
+            missing = hole[place] & ~np.logical_or.reduce([source.usable for source in sources], axis=0)
+            sources += from_key_frames(self._footage, self._key_frames, target, missing) if missing.any() else []
+        colours, seen = fuse(sources, target)
+        made, valid = frame[area].astype(np.float32), np.zeros(hole.shape, np.bool_)
+        made[place], valid[place] = colours, seen
+        filled = hole & valid
+        matched = np.rint(np.clip(match_rim(made, valid, frame[area], blocked[area] == 0), 0, 255))
+        self.out[number][area][filled] = matched[filled]
+        self.provenance[number][area][filled] = PROPAGATED
+        hole[filled] = False
 
 
 @contextmanager

@@ -25,7 +25,7 @@ MARGIN = 24  # pixels of known picture around a hole in which flow is computed
 LARGE = 200_000  # pixels of a rectangle above which flow is computed at half size
 QUIET = 3.0  # levels; where 95 % of the aligned surroundings differ by less, nothing moves beside the camera
 NO_BETTER, SLACK = 1.15, 0.5  # the flow must beat no flow by this factor and this many levels, else it is noise
-MOVES, SHARE = 0.25, 0.4  # where less than this share of the surroundings moves by this many pixels, the background does not
+MOVES, SHARE = 0.25, 0.15  # where less than this share of the surroundings moves by this many pixels, the background does not
 DEPARTS, SPREADS = 1.0, 2.5  # pixels, and median deviations on the rim: flow further from the rim's median is not the background's
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from framefill.motion.flow import FlowMethod, Residual, dis, residuals
-from framefill.motion.regions import Region
 from framefill.motion.registration import Look, Matrix, Motion, register
 
 RIM = 2  # pixels around a hole that are not trusted as known: compression and soft masks have mixed them with what was hidden
 BLOCKED = np.uint8(255)
+ROW = 512  # points sampled in one row of a picture: OpenCV takes no picture with a side above 32,767
+S = TypeVar("S", np.uint8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -94,36 +96,46 @@ def follow(step: Matrix, matrix: Matrix) -> Matrix:
 
 
 class Path:
-    """Where the pixels of a rectangle of one frame are in the frames after or before it.
+    """Where points of one frame are in the frames after or before it: float32 N 2 (x, y).
 
     The steps are composed, so that a source is sampled once, whatever the distance.
     """
 
-    def __init__(self, region: Region) -> None:
-        self._grid = np.stack(
-            np.meshgrid(np.arange(region.left, region.right, dtype=np.float32), np.arange(region.top, region.bottom, dtype=np.float32)), 2
-        )
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self.points = points
         self.bent = False  # whether any flow beside the camera's motion was met
-
-    @property
-    def places(self) -> NDArray[np.float32]:
-        """Coordinates float32 h w 2 (x, y) in the frame reached."""
-        return self._grid
 
     def go(self, step: Matrix, flow: list[Residual]) -> None:
         """Take one step: the flow beside the camera first, then the camera."""
-        moved = False
-        for residual in flow:
-            moved |= self._bend(residual)
-        self.bent |= moved
-        if not np.array_equal(step, np.eye(3)):
-            self._grid = np.asarray(cv2.perspectiveTransform(self._grid, step), np.float32)
+        bends = [self._flow_of(residual) for residual in flow]
+        for bend in bends:
+            if bend is not None:
+                self.points = self.points + bend
+                self.bent = True
+        self.points = moved(self.points, step)
 
-    def _bend(self, residual: Residual) -> bool:
+    def _flow_of(self, residual: Residual) -> NDArray[np.float32] | None:
+        """Look the flow up on one rectangle, zero beyond it; None where no point lies near it."""
         region = residual.region
-        x, y = self._grid[..., 0] - region.left, self._grid[..., 1] - region.top
-        width, height = region.size
-        if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
-            return False
-        self._grid = self._grid + cv2.remap(residual.flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        return True
+        inside = self.points - np.array([region.left, region.top], np.float32)
+        if (inside.max(0) <= 0).any() or (inside.min(0) >= region.size).any():
+            return None
+        return sample(residual.flow, inside, cv2.INTER_LINEAR, outside=0)
+
+
+def moved(points: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
+    """Take points float32 N 2 through a homography; standing still changes nothing."""
+    if np.array_equal(matrix, np.eye(3)):
+        return points
+    return np.asarray(cv2.perspectiveTransform(points[:, None], matrix), np.float32)[:, 0]
+
+
+def sample(picture: NDArray[S], points: NDArray[np.float32], how: int, outside: int | None = None) -> NDArray[S]:
+    """Sample a picture H W or H W C at points float32 N 2 (x, y), beyond its edge its edge pixels or the value `outside`; N or N C."""
+    count = len(points)
+    rows = -(-count // ROW)
+    grid = np.zeros((rows * ROW, 2), np.float32)
+    grid[:count] = points
+    border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    taken = cv2.remap(picture, grid.reshape(rows, ROW, 2), None, how, borderMode=border, borderValue=0 if outside is None else outside)
+    return taken.reshape(rows * ROW, *picture.shape[2:])[:count]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from framefill.motion.completion import pull_push
-from framefill.motion.sources import Source, Target, spread_error
+from framefill.motion.sources import LUMA, Source, Target
 
 FLOOR = 4.0  # levels; noise below which a smaller rim error says nothing more
 TRUST = 1.0  # power of the inverse error
@@ -19,70 +17,63 @@ LEAST = np.float32(1e-30)
 GATE = 1.5  # a source is taken where its expected square error is below this share of a smooth fill's
 AGREEING, AGREED = 3, 16.0  # so many sources that differ by no more than this (levels over three channels) are believed anyway
 SMOOTH_CAP = 80.0
-SMOOTH_WIDTH = 8.0  # pixels; standard deviation of the blur that stands for a smooth fill on the rim
 STEP_CAP = 20.0  # levels; a larger jump at the rim is something that is there, not a change of light
 CHUNK = 1 << 12  # pixels fused at a time: what is worked on stays in the cache
 
 
-@dataclass(frozen=True)
-class Fused:
-    """`picture` float32 h w 3, valid where `seen` (bool h w)."""
-
-    picture: NDArray[np.float32]
-    seen: NDArray[np.bool_]
-
-
-def fuse(sources: list[Source], target: Target) -> Fused:
+def fuse(sources: list[Source], target: Target) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Make one picture of many sources: a mean weighted by nearness and by fit to the rim, in which samples that stand apart fade out.
 
-    Pixels where even the best source fits the rim worse than a smooth fill would, and the sources do not agree, are left unseen.
+    Returns colours float32 N 3 for the target's points and whether they count as seen, bool N. Points where even the best source fits the
+    rim worse than a smooth fill would, and the sources do not agree, are left unseen.
     """
-    height, width = target.unknown.shape
-    picture, seen = target.picture.astype(np.float32), np.zeros((height, width), np.bool_)
+    colours, seen = target.colours.astype(np.float32), np.zeros(len(target.points), np.bool_)
     if not sources:
-        return Fused(picture, seen)
-    near = cv2.dilate(target.unknown.view(np.uint8), np.ones((7, 7), np.uint8)).view(np.bool_)
-    rows, columns = np.nonzero(near)
+        return colours, seen
     bad = smooth_error(target) * GATE
-    for start in range(0, len(rows), CHUNK):
-        place = rows[start : start + CHUNK], columns[start : start + CHUNK]
-        errors = np.stack([source.error[place] for source in sources])
-        weights = np.stack([source.usable[place] * np.float32(source.nearness) for source in sources])
+    for start in range(0, len(seen), CHUNK):
+        part = slice(start, start + CHUNK)
+        errors = np.stack([source.error[part] for source in sources])
+        weights = np.stack([source.usable[part] * np.float32(source.nearness) for source in sources])
         usable = weights > 0
         best = np.where(usable, errors, np.inf).min(0)
         weights *= (errors + FLOOR * FLOOR) ** -TRUST
-        samples = np.stack([source.colours[place].T for source in sources]).astype(np.float32)
+        samples = np.stack([source.colours[part].T for source in sources]).astype(np.float32)
         mean, spread = _robust_mean(samples, weights)
-        picture[place] = mean.T
+        colours[part] = mean.T
         agreed = (usable.sum(0) >= AGREEING) & (spread < AGREED * AGREED)
-        seen[place] = usable.any(0) & (agreed | (best <= np.maximum(bad[place], FLOOR * FLOOR)))
-    return Fused(picture, seen)
+        seen[part] = usable.any(0) & (agreed | (best <= np.maximum(bad[part], FLOOR * FLOOR)))
+    return colours, seen
 
 
-def match_rim(fused: Fused, target: Target, held: NDArray[np.bool_], cap: float = STEP_CAP) -> NDArray[np.float32]:
-    """Take the step of colour at the rim out of a fused picture, smoothly over the hole (the correction form of Poisson blending).
+def match_rim(
+    made: NDArray[np.float32], valid: NDArray[np.bool_], truth: NDArray[np.uint8], held: NDArray[np.bool_], cap: float = STEP_CAP
+) -> NDArray[np.float32]:
+    """Take the step of colour at the rim out of a made picture, smoothly over the hole (the correction form of Poisson blending).
 
-    `held` bool h w marks pixels whose final colour stands in `target.picture`; steps above `cap` levels are left as they are.
-    Returns float32 h w 3.
+    `made` float32 h w 3, of which `valid` (bool h w) says where it shows anything; `truth` uint8 h w 3, final where `held` (bool h w).
+    Steps above `cap` levels are left as they are. Returns float32 h w 3.
     """
-    difference = target.picture - fused.picture
     near = cv2.dilate((~held).view(np.uint8), np.ones((7, 7), np.uint8)).view(np.bool_)
-    rim = held & fused.seen & near & (np.abs(difference).max(2) < cap)
+    rim = held & valid & near
     if not rim.any():
-        return fused.picture
+        return made
+    difference = truth - made
+    rim &= np.abs(difference).max(2) < cap
     weight = rim.astype(np.float32)
     share = cv2.GaussianBlur(weight, (0, 0), 1.0)
     step = cv2.GaussianBlur(difference * weight[..., None], (0, 0), 1.0) / np.maximum(share, 1e-3)[..., None]
-    return fused.picture + pull_push(step.astype(np.float32), rim)
+    return made + pull_push(step.astype(np.float32), rim)
 
 
 def smooth_error(target: Target) -> NDArray[np.float32]:
-    """Estimate the square error of a smooth fill from the texture of the hole's surroundings: float32 h w, levels^2."""
-    known = (~target.unknown).astype(np.float32)
-    picture = target.picture.astype(np.float32)
-    blurred = cv2.GaussianBlur(picture * known[..., None], (0, 0), SMOOTH_WIDTH)
-    blurred /= np.maximum(cv2.GaussianBlur(known, (0, 0), SMOOTH_WIDTH), 1e-3)[..., None]
-    return spread_error(((blurred - picture) ** 2).mean(2), ~target.unknown, SMOOTH_CAP)
+    """Estimate the square error of a smooth fill from the texture of the hole's surroundings: float32 N, levels^2."""
+    cells, known = target.cells, (~target.unknown).astype(np.float32)
+    luma = (target.colours.astype(np.float32) @ LUMA) * known
+    count, first, second = cells.total(known), cells.total(luma), cells.total(luma * luma)
+    share = np.maximum(count, 1e-6)
+    variance = np.clip(second / share - (first / share) ** 2, 0, SMOOTH_CAP**2).astype(np.float32)
+    return cells.spread(variance * count, count, SMOOTH_CAP**2)
 
 
 def _robust_mean(samples: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
