@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framefill.families.base import GENERATED, State
+from framefill.families.still import StillFill
+from framefill.families.work import Work
 from framefill.motion.flow import warp_region
 from framefill.motion.footage import Footage
 from framefill.motion.fusion import match_rim
@@ -18,12 +19,15 @@ from framefill.motion.registration import CUT_ERROR, Look, Matrix, look_at, regi
 
 MARGIN = 16  # pixels of surroundings kept with what was made, to match colours on
 MOST = 6  # anchors carried from window to window
-NEW = 4  # anchors made in one window; what they leave is filled frame by frame
+NEW = 4  # rounds in which anchors are made in one window; what they leave is filled frame by frame
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """Made pixels on a rectangle: `picture` uint8 h w 3, `made` uint8 h w (255 = made here), `matrix` from the anchor's frame to the reference."""
+    """Made pixels on a rectangle of some frame: `picture` uint8 h w 3, `made` uint8 h w (255 = made there).
+
+    `matrix` is the camera's motion from that frame to the reference.
+    """
 
     region: Region
     picture: NDArray[np.uint8]
@@ -45,7 +49,7 @@ class Anchors:
         if state is None or "anchor_regions" not in state:
             return cls([], 0)
         reference = int(state["anchor_reference"][0]) - first
-        motion = np.eye(3)
+        motion: Matrix = np.eye(3)
         if reference < 0:
             # Frames without a hole lay between: the reference is found again in the first frame at hand.
             picture = np.asarray(state["anchor_picture"], np.uint8)
@@ -65,73 +69,20 @@ class Anchors:
         ]
         return cls(anchors, reference)
 
-    def fill(
-        self,
-        out: NDArray[np.uint8],
-        provenance: NDArray[np.uint8],
-        left: NDArray[np.bool_],
-        window: range,
-        footage: Footage,
-        still: Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]],
-    ) -> None:
-        """Fill, in place, what is `left` of a window's frames: from anchors, oldest first; where there are none, new ones are made."""
+    def fill(self, work: Work, still: StillFill) -> None:
+        """Fill what is left of a window from the anchors, oldest first; where they do not reach, `still` makes new ones."""
         for number in range(len(self._anchors)):
-            self._carry(number, out, provenance, left, window, footage)
+            self._carry(number, work)
         for _ in range(NEW):
-            sizes = left.sum((1, 2))
+            sizes = work.left.sum((1, 2))
             key = int(sizes.argmax())
             if not sizes[key]:
                 return
-            for region in regions_of(left[key], MARGIN):
-                self._make(key, region, out, provenance, left, window, footage, still)
-        for number in range(len(out)):
-            for region in regions_of(left[number], MARGIN):
-                _still_fill(region, out[number], provenance[number], left[number], still)
-
-    def _make(
-        self,
-        key: int,
-        region: Region,
-        out: NDArray[np.uint8],
-        provenance: NDArray[np.uint8],
-        left: NDArray[np.bool_],
-        window: range,
-        footage: Footage,
-        still: Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]],
-    ) -> None:
-        made = left[key][region.area].astype(np.uint8) * np.uint8(255)
-        _still_fill(region, out[key], provenance[key], left[key], still)
-        to_reference = footage.matrix(window[key], self._reference)
-        if to_reference is None:
-            # A cut: anchors of the scene before are of no use here.
-            self._anchors, self._used, self._reference, to_reference = [], set(), window[key], np.eye(3)
-        self._anchors.append(Anchor(region, out[key][region.area].copy(), made, to_reference))
-        self._used.add(len(self._anchors) - 1)
-        self._carry(len(self._anchors) - 1, out, provenance, left, window, footage)
-
-    def _carry(
-        self,
-        number: int,
-        out: NDArray[np.uint8],
-        provenance: NDArray[np.uint8],
-        left: NDArray[np.bool_],
-        window: range,
-        footage: Footage,
-    ) -> None:
-        """Bring one anchor's pixels to all frames of the window that lack them."""
-        anchor = self._anchors[number]
-        from_reference = np.linalg.inv(anchor.matrix)
-        for frame, index in enumerate(window):
-            if not left[frame].any():
-                continue
-            to_reference = footage.matrix(index, self._reference)
-            if to_reference is None:
-                continue
-            matrix = from_reference @ to_reference
-            matrix = np.eye(3) if np.allclose(matrix, np.eye(3), atol=1e-9) else matrix / matrix[2, 2]
-            for region in regions_of(left[frame], MARGIN):
-                if _paste(anchor, matrix, region, out[frame], provenance[frame], left[frame]):
-                    self._used.add(number)
+            for region in regions_of(work.left[key], MARGIN):
+                self._make(key, region, work, still)
+        for number, left in enumerate(work.left):
+            for region in regions_of(left, MARGIN):
+                _fill_still(number, region, work, still)
 
     def keep(self, last: int, footage: Footage, first: int) -> State:
         """Return the state: the anchors used in this window, seen from its `last` frame."""
@@ -150,39 +101,52 @@ class Anchors:
             state[f"anchor_{number}_picture"], state[f"anchor_{number}_made"] = anchor.picture, anchor.made
         return state
 
+    def _make(self, key: int, region: Region, work: Work, still: StillFill) -> None:
+        """Make an anchor on one frame and carry it to the others."""
+        made = work.hole(key, region).astype(np.uint8) * np.uint8(255)
+        _fill_still(key, region, work, still)
+        place = work.window[key]
+        to_reference = work.footage.matrix(place, self._reference)
+        if to_reference is None:
+            # A cut: anchors of the scene before are of no use here.
+            self._anchors, self._used, self._reference, to_reference = [], set(), place, np.eye(3)
+        self._anchors.append(Anchor(region, work.picture(key, region).copy(), made, to_reference))
+        number = len(self._anchors) - 1
+        self._used.add(number)
+        self._carry(number, work)
 
-def _still_fill(
-    region: Region,
-    out: NDArray[np.uint8],
-    provenance: NDArray[np.uint8],
-    left: NDArray[np.bool_],
-    still: Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]],
-) -> None:
-    hole = left[region.area].copy()
-    out[region.area][hole] = still(np.ascontiguousarray(out[region.area]), hole)[hole]
-    provenance[region.area][hole] = GENERATED
-    left[region.area][hole] = False
+    def _carry(self, number: int, work: Work) -> None:
+        """Bring one anchor's pixels to all frames of the window that lack them."""
+        anchor = self._anchors[number]
+        from_reference = np.linalg.inv(anchor.matrix)
+        for frame, place in enumerate(work.window):
+            if not work.left[frame].any():
+                continue
+            to_reference = work.footage.matrix(place, self._reference)
+            if to_reference is None:
+                continue
+            matrix = from_reference @ to_reference
+            matrix = np.eye(3) if np.allclose(matrix, np.eye(3), atol=1e-9) else matrix / matrix[2, 2]
+            for region in regions_of(work.left[frame], MARGIN):
+                if _paste(anchor, matrix, frame, region, work):
+                    self._used.add(number)
 
 
-def _paste(
-    anchor: Anchor,
-    matrix: Matrix,
-    region: Region,
-    out: NDArray[np.uint8],
-    provenance: NDArray[np.uint8],
-    left: NDArray[np.bool_],
-) -> bool:
+def _fill_still(number: int, region: Region, work: Work, still: StillFill) -> None:
+    hole = work.hole(number, region).copy()
+    work.settle(number, region, hole, still(np.ascontiguousarray(work.picture(number, region)), hole), GENERATED)
+
+
+def _paste(anchor: Anchor, matrix: Matrix, number: int, region: Region, work: Work) -> bool:
     """Bring an anchor's pixels through `matrix` to one rectangle of a frame, matched in colour; tell whether any came."""
     to_anchor = np.array([[1, 0, -anchor.region.left], [0, 1, -anchor.region.top], [0, 0, 1.0]]) @ matrix
-    hole = left[region.area]
+    hole = work.hole(number, region)
     usable = (warp_region(anchor.made, to_anchor, region, outside=0) == 255) & hole
     if not usable.any():
         return False
     shown = warp_region(np.full_like(anchor.made, 255), to_anchor, region, outside=0) == 255
     brought = warp_region(anchor.picture, to_anchor, region, cv2.INTER_CUBIC).astype(np.float32)
     # What was made up has no claim against what is there: it follows every step at the rim, else its outline would show.
-    matched = match_rim(brought, shown, out[region.area], ~hole, cap=np.inf)
-    out[region.area][usable] = np.rint(np.clip(matched, 0, 255))[usable]
-    provenance[region.area][usable] = GENERATED
-    hole[usable] = False
+    matched = match_rim(brought, shown, work.picture(number, region), ~hole, cap=np.inf)
+    work.settle(number, region, usable, matched, GENERATED)
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,4 +39,6 @@ class Filler(Protocol):
     window: int  # frames filled at a time
     reach: int  # frames looked at on either side
 
-    def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]: ...
+    def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
+        """Fill a span's window; `state` is what the call for the window before returned, None for the first."""
+        ...

@@ -58,8 +58,7 @@ class FarFrames:
             # The one whose neighbours are closest for its age goes: distances grow into the past.
             spans = [(indices[i + 1] - indices[i - 1]) / (index - indices[i] + apart) for i in range(1, len(indices) - 1)]
             gone = 1 + int(np.argmin(spans))
-            for kept in (indices, pictures, holes):
-                del kept[gone]  # type: ignore[attr-defined]
+            del indices[gone], pictures[gone], holes[gone]
         return {
             "far_indices": np.array(indices),
             "far_pictures": np.stack(pictures),

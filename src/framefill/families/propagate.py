@@ -8,7 +8,7 @@ Gao et al., Flow-edge Guided Video Completion, ECCV 2020.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from framefill.families.anchors import Anchors
 from framefill.families.base import PROPAGATED, Filled, Span, State
 from framefill.families.far import FarFrames
+from framefill.families.still import StillFill
+from framefill.families.work import Work
 from framefill.motion.flow import FlowMethod, dis
 from framefill.motion.footage import Footage, Pair, pair_up, widen
 from framefill.motion.fusion import fuse, match_rim
@@ -26,7 +28,6 @@ from framefill.motion.registration import Look, look_at
 from framefill.motion.sources import KeyFrame, from_key_frames, gather, target_of
 
 WINDOW, REACH = 20, 40  # frames
-StillFill = Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]]  # picture H W 3, hole H W -> picture H W 3
 
 
 class Propagate:
@@ -36,7 +37,7 @@ class Propagate:
     and the state alone, whatever was kept.
     """
 
-    def __init__(self, name: str = "propagate", still: StillFill | None = None, flow: FlowMethod = dis) -> None:
+    def __init__(self, name: str, still: StillFill | None, flow: FlowMethod = dis) -> None:
         self.name = name
         self.window = WINDOW
         self.reach = REACH
@@ -52,17 +53,15 @@ class Propagate:
             first = span.start
             looks = [self._looked[first + offset][1] for offset in range(len(span.frames))]
             far = FarFrames.load(state)
-            window = range(span.fill_start - first, span.fill_stop - first)
-            key_frames = far.seen_from(window.start, footage, looks, first)
-            work = _Window(span, footage, window, key_frames, self.reach)
-            list(pool.map(work.propagate, range(len(window))))
+            work = Work(span, footage)
+            start, last = work.window.start, work.window.stop - 1
+            key_frames = far.seen_from(start, footage, looks, first)
+            list(pool.map(lambda number: self._propagate(number, work, key_frames), range(len(work.window))))
             anchors = Anchors.load(state, first, looks)
             if self._still is not None:
-                anchors.fill(work.out, work.provenance, work.left, window, footage, self._still)
-            last = window.stop - 1
-            kept = far.keep(span.fill_start, span.frames[window.start], footage.blocked[window.start], self.reach)
-            state = {**kept, **anchors.keep(last, footage, first)}
-        return Filled(work.out, work.provenance, work.left), state
+                anchors.fill(work, self._still)
+            kept = far.keep(span.fill_start, span.frames[start], footage.blocked[start], self.reach)
+            return work.filled(), {**kept, **anchors.keep(last, footage, first)}
 
     def _footage(self, span: Span, pool: ThreadPoolExecutor) -> Footage:
         """Work out how the span's frames move, as far as that is not known from the span before."""
@@ -84,38 +83,24 @@ class Propagate:
         list(pool.map(pair, [index for index in indices[:-1] if index not in self._paired]))
         return Footage(span.frames, [self._looked[index][0] for index in indices], [self._paired[index] for index in indices[:-1]])
 
-
-class _Window:
-    """The frames being filled: `out` uint8 T H W 3, `provenance` uint8 T H W, `left` bool T H W, all of the window only."""
-
-    def __init__(self, span: Span, footage: Footage, window: range, key_frames: list[KeyFrame], reach: int) -> None:
-        frames = slice(window.start, window.stop)
-        self.out = span.frames[frames].copy()
-        self.left = span.mask[frames].copy()
-        self.provenance = np.zeros(self.left.shape, np.uint8)
-        self._footage, self._window, self._key_frames, self._reach = footage, window, key_frames, reach
-
-    def propagate(self, number: int) -> None:
+    def _propagate(self, number: int, work: Work, key_frames: list[KeyFrame]) -> None:
         """Bring over what other frames show, for one frame of the window."""
-        index = self._window[number]
-        frame, blocked = self._footage.frames[index], self._footage.blocked[index]
+        footage, index = work.footage, work.window[number]
+        frame, blocked = footage.frames[index], footage.blocked[index]
         if not blocked.any():
             return
         target = target_of(index, frame, blocked)
-        area, place = target.region.area, target.place
-        hole = self.left[number][area]
-        sources = gather(self._footage, target, self._reach)
-        if self._key_frames:
+        region, place = target.region, target.place
+        hole = work.hole(number, region)
+        sources = gather(footage, target, self.reach)
+        if key_frames:
             missing = hole[place] & ~np.logical_or.reduce([source.usable for source in sources], axis=0)
-            sources += from_key_frames(self._footage, self._key_frames, target, missing) if missing.any() else []
+            sources += from_key_frames(footage, key_frames, target, missing) if missing.any() else []
         colours, seen = fuse(sources, target)
-        made, valid = frame[area].astype(np.float32), np.zeros(hole.shape, np.bool_)
+        made, valid = frame[region.area].astype(np.float32), np.zeros(hole.shape, np.bool_)
         made[place], valid[place] = colours, seen
-        filled = hole & valid
-        matched = np.rint(np.clip(match_rim(made, valid, frame[area], blocked[area] == 0), 0, 255))
-        self.out[number][area][filled] = matched[filled]
-        self.provenance[number][area][filled] = PROPAGATED
-        hole[filled] = False
+        matched = match_rim(made, valid, frame[region.area], blocked[region.area] == 0)
+        work.settle(number, region, hole & valid, matched, PROPAGATED)
 
 
 @contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from framefill.motion.completion import pull_push
+
+StillFill = Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]]  # picture H W 3, hole H W -> picture H W 3
 
 
 def smooth(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framefill.motion.completion import membrane, pull_push
-from framefill.motion.registration import Matrix, Motion
 from framefill.motion.regions import Region, regions_of
+from framefill.motion.registration import Matrix, Motion
 
 Grey = NDArray[np.uint8]  # H W
 FlowMethod = Callable[[Grey, Grey], NDArray[np.float32]]  # two pictures H W -> flow H W 2, pixels, from the first to the second
@@ -27,6 +27,14 @@ QUIET = 3.0  # levels; where 95 % of the aligned surroundings differ by less, no
 NO_BETTER, SLACK = 1.15, 0.5  # the flow must beat no flow by this factor and this many levels, else it is noise
 MOVES, SHARE = 0.25, 0.15  # where less than this share of the surroundings moves by this many pixels, the background does not
 DEPARTS, SPREADS = 1.0, 2.5  # pixels, and median deviations on the rim: flow further from the rim's median is not the background's
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame as flow sees it: `grey` uint8 H W, of which `hole` (bool H W) is never read."""
+
+    grey: Grey
+    hole: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -51,34 +59,20 @@ def dis(first: Grey, second: Grey) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale, np.float32)
 
 
-def residuals(
-    first: Grey, second: Grey, hole_first: NDArray[np.bool_], hole_second: NDArray[np.bool_], motion: Motion, method: FlowMethod = dis
-) -> list[Residual]:
-    """Find what moves beside the camera from `first` to `second`, around their holes; an empty list where nothing does.
-
-    Pictures uint8 H W, holes bool H W (pixels under them are never read).
-    """
-    height, width = first.shape
+def residuals(first: View, second: View, motion: Motion, method: FlowMethod = dis) -> list[Residual]:
+    """Find what moves beside the camera from `first` to `second`, around their holes; an empty list where nothing does."""
     found = []
-    for region in regions_of(hole_first | hole_second, MARGIN):
-        flow = _residual(first, second, hole_first, hole_second, motion.matrix, region, method)
+    for region in regions_of(first.hole | second.hole, MARGIN):
+        flow = _residual(first, second, motion.matrix, region, method)
         if flow is not None:
             found.append(Residual(region, flow))
     return found
 
 
-def _residual(
-    first: Grey,
-    second: Grey,
-    hole_first: NDArray[np.bool_],
-    hole_second: NDArray[np.bool_],
-    matrix: Matrix,
-    region: Region,
-    method: FlowMethod,
-) -> NDArray[np.float32] | None:
-    moved = warp_region(second, matrix, region)
-    unknown_there = warp_region(hole_second.view(np.uint8) * np.uint8(255), matrix, region, outside=255) > 0
-    here, unknown_here = first[region.area], hole_first[region.area]
+def _residual(first: View, second: View, matrix: Matrix, region: Region, method: FlowMethod) -> NDArray[np.float32] | None:
+    moved = warp_region(second.grey, matrix, region)
+    unknown_there = warp_region(second.hole.view(np.uint8) * np.uint8(255), matrix, region, outside=255) > 0
+    here, unknown_here = first.grey[region.area], first.hole[region.area]
     unknown = unknown_here | unknown_there
     if unknown.all():
         return None

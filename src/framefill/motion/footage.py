@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framefill.motion.flow import FlowMethod, Residual, dis, residuals
+from framefill.motion.flow import FlowMethod, Residual, View, dis, residuals
 from framefill.motion.registration import Look, Matrix, Motion, register
 
 RIM = 2  # pixels around a hole that are not trusted as known: compression and soft masks have mixed them with what was hidden
@@ -49,9 +49,11 @@ def pair_up(
     holes = blocked[0] > 0, blocked[1] > 0
     if motion.cut or not (holes[0].any() or holes[1].any()):
         return Pair(motion, reverse.matrix, [], [])
-    greys = cv2.cvtColor(first, cv2.COLOR_RGB2GRAY), cv2.cvtColor(second, cv2.COLOR_RGB2GRAY)
-    forward = residuals(*greys, *holes, motion, method)
-    return Pair(motion, reverse.matrix, forward, residuals(*greys[::-1], *holes[::-1], reverse, method))
+    here, there = (
+        View(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8), hole)
+        for frame, hole in zip((first, second), holes, strict=True)
+    )
+    return Pair(motion, reverse.matrix, residuals(here, there, motion, method), residuals(there, here, reverse, method))
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class Path:
         """Look the flow up on one rectangle, zero beyond it; None where no point lies near it."""
         region = residual.region
         inside = self.points - np.array([region.left, region.top], np.float32)
-        if (inside.max(0) <= 0).any() or (inside.min(0) >= region.size).any():
+        x, y = inside[:, 0], inside[:, 1]
+        if x.max() <= 0 or y.max() <= 0 or x.min() >= region.size[0] or y.min() >= region.size[1]:
             return None
         return sample(residual.flow, inside, cv2.INTER_LINEAR, outside=0)
 

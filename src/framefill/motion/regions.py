@@ -30,7 +30,9 @@ class Region:
 
     def grown(self, margin: int, height: int, width: int) -> Region:
         """Return the rectangle with a margin all round, cut at the picture's edge."""
-        return Region(max(self.left - margin, 0), max(self.top - margin, 0), min(self.right + margin, width), min(self.bottom + margin, height))
+        return Region(
+            max(self.left - margin, 0), max(self.top - margin, 0), min(self.right + margin, width), min(self.bottom + margin, height)
+        )
 
     def meets(self, other: Region) -> bool:
         """Whether the two share a pixel."""
@@ -38,9 +40,7 @@ class Region:
 
     def joined(self, other: Region) -> Region:
         """Return the smallest rectangle that holds both."""
-        return Region(
-            min(self.left, other.left), min(self.top, other.top), max(self.right, other.right), max(self.bottom, other.bottom)
-        )
+        return Region(min(self.left, other.left), min(self.top, other.top), max(self.right, other.right), max(self.bottom, other.bottom))
 
 
 def regions_of(hole: NDArray[np.bool_], margin: int) -> list[Region]:

@@ -105,7 +105,14 @@ def _tracks(first: Look, second: Look, start: Matrix) -> tuple[NDArray[np.float3
         first.grey, second.grey, points, initial, winSize=WINDOW, maxLevel=LEVELS, criteria=criteria, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
     )
     home, back, _ = cv2.calcOpticalFlowPyrLK(
-        second.grey, first.grey, there, points.copy(), winSize=WINDOW, maxLevel=LEVELS, criteria=criteria, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+        second.grey,
+        first.grey,
+        there,
+        points.copy(),
+        winSize=WINDOW,
+        maxLevel=LEVELS,
+        criteria=criteria,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     height, width = second.known.shape
     place = np.rint(np.nan_to_num(there.reshape(-1, 2), nan=-1)).astype(np.int64)

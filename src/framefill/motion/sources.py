@@ -22,7 +22,7 @@ MARGIN = 12  # pixels of known picture around a hole on which sources are measur
 PER_DIRECTION = 10  # samples a pixel takes from the frames on one side
 BENT_PER_DIRECTION = 3  # of those that follow flow beside the camera's motion
 BENT_REACH = 16  # frames up to which a path follows such flow
-WORTH = 0.02  # share of the hole that a source must bring, unless it brings what no nearer one has
+WORTH = 0.08  # share of the hole that a source must bring, unless it brings what no nearer one has
 DENSE = 4  # neighbours all looked at; beyond, at growing distance
 GROWTH = 1.25
 DRIFT = 8.0  # frames after which a path bent by flow has lost half of its say: its errors add up, the camera's hardly do
@@ -165,9 +165,7 @@ def _one_side(footage: Footage, target: Target, direction: int, reach: int) -> I
             return
 
 
-def _source(
-    picture: NDArray[np.uint8], points: NDArray[np.float32], usable: NDArray[np.bool_], target: Target, nearness: float
-) -> Source:
+def _source(picture: NDArray[np.uint8], points: NDArray[np.float32], usable: NDArray[np.bool_], target: Target, nearness: float) -> Source:
     colours = sample(picture, points, cv2.INTER_CUBIC)
     return Source(colours, usable, rim_error(colours, target, usable), nearness)
 
