@@ -23,11 +23,13 @@ class Work:
 
     def picture(self, number: int, region: Region) -> NDArray[np.uint8]:
         """Return a rectangle of one of the window's frames as it stands, uint8 h w 3."""
-        return self.out[number][region.area]
+        picture: NDArray[np.uint8] = self.out[number][region.area]
+        return picture
 
     def hole(self, number: int, region: Region) -> NDArray[np.bool_]:
         """Return what is left to fill in a rectangle of one of the window's frames, bool h w."""
-        return self.left[number][region.area]
+        hole: NDArray[np.bool_] = self.left[number][region.area]
+        return hole
 
     def settle(self, number: int, region: Region, where: NDArray[np.bool_], colours: NDArray[np.generic], origin: int) -> None:
         """Fill the pixels `where` (bool h w, a part of the hole) of a rectangle with `colours` (h w 3, levels), made by `origin`."""

@@ -26,20 +26,20 @@ def pull_push(values: Field, known: NDArray[np.bool_]) -> Field:
     known. A field with nothing known comes back as zeros.
     """
     weight = known.astype(np.float32)
-    level = values * _spread(weight, values)
+    level: Field = values * _spread(weight, values)
     if known.all() or not known.any():
         return level
     pyramid = [(level, weight)]
     while min(weight.shape) > 2 and weight.min() < 1:
-        coarse, coarse_weight = cv2.pyrDown(level), cv2.pyrDown(weight)
+        coarse, coarse_weight = np.asarray(cv2.pyrDown(level), np.float32), np.asarray(cv2.pyrDown(weight), np.float32)
         weight = np.minimum(coarse_weight * 4, 1)
-        level = coarse * _spread(weight / np.maximum(coarse_weight, LEAST), coarse)
+        level = coarse * _spread((weight / np.maximum(coarse_weight, LEAST)).astype(np.float32), coarse)
         pyramid.append((level, weight))
-    filled = level / _spread(np.maximum(weight, LEAST), level)
+    filled: Field = level / _spread(np.maximum(weight, LEAST), level)
     for level, weight in reversed(pyramid[:-1]):
-        wide = cv2.pyrUp(filled, dstsize=weight.shape[::-1])
+        wide = np.asarray(cv2.pyrUp(filled, dstsize=(weight.shape[1], weight.shape[0])), np.float32)
         filled = level + _spread(1 - weight, level) * wide
-    return filled.astype(np.float32, copy=False)
+    return filled
 
 
 def membrane(values: Field, hole: NDArray[np.bool_], sweeps: int = SWEEPS) -> Field:
@@ -59,8 +59,8 @@ def membrane(values: Field, hole: NDArray[np.bool_], sweeps: int = SWEEPS) -> Fi
         share = cv2.resize((~hole).astype(np.float32), half, interpolation=cv2.INTER_AREA)
         coarse_hole = share < 0.5
         if not coarse_hole.all() and coarse_hole.any():
-            coarse = membrane(cv2.resize(start, half, interpolation=cv2.INTER_AREA), coarse_hole, sweeps)
-            start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+            coarse = membrane(np.asarray(cv2.resize(start, half, interpolation=cv2.INTER_AREA), np.float32), coarse_hole, sweeps)
+            start = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     inside = _spread(hole, values)
     solved = np.where(inside, start, values).astype(np.float32, copy=False)
     for _ in range(sweeps):

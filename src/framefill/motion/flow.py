@@ -47,14 +47,16 @@ class Residual:
 
 def dis(first: Grey, second: Grey) -> NDArray[np.float32]:
     """Dense flow by DIS, medium preset, at full size; at half size for large pictures."""
-    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = first.shape
     if min(height, width) < 16:
         return np.zeros((height, width, 2), np.float32)
+    fresh = np.zeros((0, 0), np.float32)  # not a first guess: one of full size would be refined
     if first.size <= LARGE:
-        return np.asarray(method.calc(first, second, None), np.float32)
+        return np.asarray(method.calc(first, second, fresh), np.float32)
     half = (width + 1) // 2, (height + 1) // 2
-    flow = method.calc(*(cv2.resize(picture, half, interpolation=cv2.INTER_AREA) for picture in (first, second)), None)
+    small_first, small_second = (cv2.resize(picture, half, interpolation=cv2.INTER_AREA) for picture in (first, second))
+    flow = method.calc(small_first, small_second, fresh)
     scale = np.array([width / half[0], height / half[1]], np.float32)
     return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale, np.float32)
 
@@ -112,7 +114,8 @@ def _departing(flow: NDArray[np.float32], unknown: NDArray[np.bool_]) -> NDArray
     median = np.median(flow[rim], axis=0)
     away = np.abs(flow - median).max(2)
     spread = float(np.median(away[rim]))
-    return ~unknown & (away > DEPARTS + SPREADS * spread)
+    departing: NDArray[np.bool_] = ~unknown & (away > DEPARTS + SPREADS * spread)
+    return departing
 
 
 def warp_region(

@@ -56,6 +56,10 @@ def pair_up(
     return Pair(motion, reverse.matrix, residuals(here, there, motion, method), residuals(there, here, reverse, method))
 
 
+def _view(frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> View:
+    return View(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8), hole)
+
+
 @dataclass(frozen=True)
 class Footage:
     """Frames `frames` uint8 T H W 3, their widened holes `blocked` (T of uint8 H W, 255 = unknown), and `pairs`, one fewer than frames."""
@@ -93,8 +97,9 @@ def follow(step: Matrix, matrix: Matrix) -> Matrix:
     """Continue a motion by one step; standing still stays exactly that."""
     if np.array_equal(step, np.eye(3)):
         return matrix
-    product: Matrix = step @ matrix
-    return product / product[2, 2]
+    product = step @ matrix
+    scaled: Matrix = product / product[2, 2]
+    return scaled
 
 
 class Path:
@@ -140,5 +145,6 @@ def sample(picture: NDArray[S], points: NDArray[np.float32], how: int, outside: 
     grid = np.zeros((rows * ROW, 2), np.float32)
     grid[:count] = points
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
-    taken = cv2.remap(picture, grid.reshape(rows, ROW, 2), None, how, borderMode=border, borderValue=0 if outside is None else outside)
-    return taken.reshape(rows * ROW, *picture.shape[2:])[:count]
+    x, y = np.ascontiguousarray(grid[:, 0]).reshape(rows, ROW), np.ascontiguousarray(grid[:, 1]).reshape(rows, ROW)
+    taken = cv2.remap(picture, x, y, how, borderMode=border, borderValue=0 if outside is None else outside)
+    return np.asarray(taken, picture.dtype).reshape(rows * ROW, *picture.shape[2:])[:count]

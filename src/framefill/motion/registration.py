@@ -60,17 +60,17 @@ def look_at(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Look:
     """Prepare a frame for registration. `rgb` uint8 H W 3; pixels under `hole` (bool H W) are never read."""
     height, width = hole.shape
     scale = min(1.0, SIDE / max(height, width))
-    grey, known = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), ~hole
+    grey, known = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8), ~hole
     if scale < 1:
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        grey = cv2.resize(cv2.bitwise_and(grey, grey, mask=known.view(np.uint8)), size, interpolation=cv2.INTER_AREA)
+        grey = np.asarray(cv2.resize(np.where(known, grey, 0).astype(np.uint8), size, interpolation=cv2.INTER_AREA), np.uint8)
         known = share > 0.999
     smooth = pull_push(grey.astype(np.float32), known)
     grey = np.where(known, grey, np.clip(smooth, 0, 255)).astype(np.uint8)
     inside = cv2.erode(known.view(np.uint8), np.ones((5, 5), np.uint8))
     found = cv2.goodFeaturesToTrack(grey, CORNERS, 0.01, 8, mask=inside)
-    corners = np.zeros((0, 1, 2), np.float32) if found is None else found.reshape(-1, 1, 2)
+    corners = np.zeros((0, 1, 2), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 1, 2)
     return Look(grey, known, corners, _histogram(rgb, ~hole), scale)
 
 
@@ -134,8 +134,8 @@ def _models(before: NDArray[np.float32], after: NDArray[np.float32]) -> list[Mat
         return models
     if len(before) >= LEAST_TRACKS:
         full, inliers = cv2.findHomography(before, after, cv2.USAC_MAGSAC, 1.0, maxIters=2000, confidence=0.999)
-        if full is not None and inliers.mean() > 0.3 and _sane(full):
-            models.append(full / full[2, 2])
+        if full is not None and inliers.mean() > 0.3:
+            models += [matrix for matrix in [np.asarray(full, np.float64) / full[2, 2]] if _sane(matrix)]
     similar, _ = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC, ransacReprojThreshold=1.5)
     if similar is not None:
         models.append(np.vstack([similar, [0, 0, 1]]))
@@ -147,7 +147,6 @@ def _models(before: NDArray[np.float32], after: NDArray[np.float32]) -> list[Mat
 
 def _sane(matrix: Matrix) -> bool:
     """Whether a homography is a camera's, not a degenerate fit: it keeps orientation and changes size by less than four."""
-    matrix = matrix / matrix[2, 2]
     size = np.linalg.det(matrix[:2, :2])
     return bool(np.isfinite(matrix).all() and 1 / 16 < size < 16 and np.abs(matrix[2, :2]).max() < 2e-3)
 
@@ -159,7 +158,7 @@ def _difference(first: Look, second: Look, matrix: Matrix) -> float:
         moved, known = second.grey, second.known
     else:
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        moved = cv2.warpPerspective(second.grey, matrix, (width, height), flags=how)
+        moved = np.asarray(cv2.warpPerspective(second.grey, matrix, (width, height), flags=how), np.uint8)
         known = cv2.warpPerspective(second.known.astype(np.uint8) * 255, matrix, (width, height), flags=how) == 255
     both = first.known & known
     if np.count_nonzero(both) < 0.05 * both.size:
@@ -168,8 +167,8 @@ def _difference(first: Look, second: Look, matrix: Matrix) -> float:
 
 
 def _histogram(rgb: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    counts = cv2.calcHist([rgb], [0, 1, 2], known.view(np.uint8), [8, 8, 8], [0, 256, 0, 256, 0, 256])
-    return np.asarray(cv2.GaussianBlur(cv2.normalize(counts, None, 1, 0, cv2.NORM_L1).reshape(64, 8), (0, 0), 1.0), np.float32)
+    counts = np.asarray(cv2.calcHist([rgb], [0, 1, 2], known.view(np.uint8), [8, 8, 8], [0, 256, 0, 256, 0, 256]), np.float32)
+    return np.asarray(cv2.GaussianBlur(counts.reshape(64, 8) / max(float(counts.sum()), 1.0), (0, 0), 1.0), np.float32)
 
 
 def _rescaled(matrix: Matrix, scale: float) -> Matrix:

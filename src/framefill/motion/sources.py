@@ -82,7 +82,7 @@ class Cells:
     def __init__(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> None:
         self._high, self._wide = int(rows.max()) // GRID + 1, int(columns.max()) // GRID + 1
         self._cell = (rows // GRID) * self._wide + columns // GRID
-        self._inside = np.stack([columns, rows], 1).astype(np.float32) / GRID - (0.5 - 0.5 / GRID)
+        self._inside = (np.stack([columns, rows], 1) / GRID - (0.5 - 0.5 / GRID)).astype(np.float32)
 
     def total(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sum up values float32 N by cell and join neighbouring cells: float32 rows columns."""
@@ -131,7 +131,8 @@ def from_key_frames(footage: Footage, key_frames: list[KeyFrame], target: Target
 
 def known_at(blocked: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Tell which points lie inside the picture, on pixels that are all known."""
-    return sample(blocked, points, cv2.INTER_LINEAR, outside=255) == 0
+    known: NDArray[np.bool_] = sample(blocked, points, cv2.INTER_LINEAR, outside=255) == 0
+    return known
 
 
 def rim_error(colours: NDArray[np.uint8], target: Target, usable: NDArray[np.bool_]) -> NDArray[np.float32]:
