@@ -26,28 +26,28 @@ NEW = 4  # rounds in which anchors are made in one window; what they leave is fi
 class Anchor:
     """Made pixels on a rectangle of some frame: `picture` uint8 h w 3, `made` uint8 h w (255 = made there).
 
-    `matrix` is the camera's motion from that frame to the reference.
+    `matrix` is the camera's motion from that frame to the place `seen_at` in the footage.
     """
 
     region: Region
     picture: NDArray[np.uint8]
     made: NDArray[np.uint8]
     matrix: Matrix
+    seen_at: int
 
 
 class Anchors:
-    """The anchors of a clip so far, seen from one frame of the footage, the reference."""
+    """The anchors of a clip so far."""
 
-    def __init__(self, anchors: list[Anchor], reference: int) -> None:
+    def __init__(self, anchors: list[Anchor]) -> None:
         self._anchors = anchors
-        self._reference = reference
         self._used: set[int] = set()
 
     @classmethod
     def load(cls, state: State | None, first: int, looks: list[Look]) -> Anchors:
         """Take the anchors out of a state; `first` is the clip index of the footage's first frame, `looks` its frames for registration."""
         if state is None or "anchor_regions" not in state:
-            return cls([], 0)
+            return cls([])
         reference = int(state["anchor_reference"][0]) - first
         motion: Matrix = np.eye(3)
         if reference < 0:
@@ -56,7 +56,7 @@ class Anchors:
             hole = np.unpackbits(np.asarray(state["anchor_hole"], np.uint8), axis=1, count=picture.shape[1]).view(np.bool_)
             found = register(look_at(picture, hole), looks[0])
             if found.cut or found.error > CUT_ERROR / 2:
-                return cls([], 0)
+                return cls([])
             reference, motion = 0, found.matrix
         anchors = [
             Anchor(
@@ -64,10 +64,11 @@ class Anchors:
                 np.asarray(state[f"anchor_{number}_picture"], np.uint8),
                 np.asarray(state[f"anchor_{number}_made"], np.uint8),
                 motion @ np.asarray(matrix, np.float64),
+                reference,
             )
             for number, (region, matrix) in enumerate(zip(state["anchor_regions"], state["anchor_matrices"], strict=True))
         ]
-        return cls(anchors, reference)
+        return cls(anchors)
 
     def fill(self, work: Work, still: StillFill) -> None:
         """Fill what is left of a window from the anchors, oldest first; where they do not reach, `still` makes new ones."""
@@ -86,18 +87,19 @@ class Anchors:
 
     def keep(self, last: int, footage: Footage, first: int) -> State:
         """Return the state: the anchors used in this window, seen from its `last` frame."""
-        kept = [self._anchors[number] for number in sorted(self._used)][-MOST:]
-        onward = footage.matrix(self._reference, last) if kept else None
-        if onward is None:
+        used = [self._anchors[number] for number in sorted(self._used)]
+        onward = [footage.matrix(anchor.seen_at, last) for anchor in used]
+        kept = [(anchor, matrix) for anchor, matrix in zip(used, onward, strict=True) if matrix is not None][-MOST:]
+        if not kept:
             return {}
         state: State = {
             "anchor_reference": np.array([first + last]),
             "anchor_picture": footage.frames[last].copy(),
             "anchor_hole": np.packbits(footage.blocked[last] > 0, axis=1),
-            "anchor_regions": np.array([[a.region.left, a.region.top, a.region.right, a.region.bottom] for a in kept]),
-            "anchor_matrices": np.stack([onward @ anchor.matrix for anchor in kept]),
+            "anchor_regions": np.array([[a.region.left, a.region.top, a.region.right, a.region.bottom] for a, _ in kept]),
+            "anchor_matrices": np.stack([matrix @ anchor.matrix for anchor, matrix in kept]),
         }
-        for number, anchor in enumerate(kept):
+        for number, (anchor, _) in enumerate(kept):
             state[f"anchor_{number}_picture"], state[f"anchor_{number}_made"] = anchor.picture, anchor.made
         return state
 
@@ -105,12 +107,7 @@ class Anchors:
         """Make an anchor on one frame and carry it to the others."""
         made = work.hole(key, region).astype(np.uint8) * np.uint8(255)
         _fill_still(key, region, work, still)
-        place = work.window[key]
-        to_reference = work.footage.matrix(place, self._reference)
-        if to_reference is None:
-            # A cut: anchors of the scene before are of no use here.
-            self._anchors, self._used, self._reference, to_reference = [], set(), place, np.eye(3)
-        self._anchors.append(Anchor(region, work.picture(key, region).copy(), made, to_reference))
+        self._anchors.append(Anchor(region, work.picture(key, region).copy(), made, np.eye(3), work.window[key]))
         number = len(self._anchors) - 1
         self._used.add(number)
         self._carry(number, work)
@@ -118,14 +115,14 @@ class Anchors:
     def _carry(self, number: int, work: Work) -> None:
         """Bring one anchor's pixels to all frames of the window that lack them."""
         anchor = self._anchors[number]
-        from_reference = np.linalg.inv(anchor.matrix)
+        back = np.linalg.inv(anchor.matrix)
         for frame, place in enumerate(work.window):
             if not work.left[frame].any():
                 continue
-            to_reference = work.footage.matrix(place, self._reference)
-            if to_reference is None:
+            onward = work.footage.matrix(place, anchor.seen_at)
+            if onward is None:
                 continue
-            matrix = from_reference @ to_reference
+            matrix = back @ onward
             matrix = np.eye(3) if np.allclose(matrix, np.eye(3), atol=1e-9) else matrix / matrix[2, 2]
             for region in regions_of(work.left[frame], MARGIN):
                 if _paste(anchor, matrix, frame, region, work):

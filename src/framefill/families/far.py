@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from framefill.families.base import State
 from framefill.motion.footage import Footage
-from framefill.motion.registration import CUT_ERROR, Look, look_at, register
+from framefill.motion.registration import CUT_ERROR, Look, look_at, recognise, register
 from framefill.motion.sources import KeyFrame
 
 MOST = 6  # key frames kept
-FITS = 0.5  # share of the error at which a cut is suspected, up to which a far frame is believed to show the same place
+FITS = 0.65  # share of the error at which a cut is suspected, up to which a far frame is believed to show the same place
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,11 @@ class FarFrames:
         for index, picture, blocked in zip(self.indices, self.pictures, self.blocked, strict=True):
             if index >= first:
                 continue
-            motion = register(looks[frame], look_at(picture, blocked > 0))
-            if not motion.cut and motion.error < CUT_ERROR * FITS:
+            look = look_at(picture, blocked > 0)
+            motion = register(looks[frame], look)
+            if motion.error >= CUT_ERROR * FITS:
+                motion = register(looks[frame], look, recognise(looks[frame], look))
+            if motion.error < CUT_ERROR * FITS:
                 found.append(KeyFrame(picture, blocked, motion.matrix, frame, first + frame - index))
         return found
 

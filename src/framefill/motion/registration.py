@@ -17,6 +17,7 @@ from framefill.motion.completion import pull_push
 
 SIDE = 640  # longest side at which frames are registered, pixels
 CORNERS = 200
+DESCRIPTORS = 1000
 WINDOW = (15, 15)
 LEVELS = 4
 LEAST_TRACKS = 12
@@ -91,6 +92,24 @@ def register(first: Look, second: Look, guess: Matrix | None = None) -> Motion:
         best, error = np.eye(3), still_error
     cut = error > CUT_ERROR and float(cv2.compareHist(first.histogram, second.histogram, cv2.HISTCMP_CORREL)) < CUT_CORRELATION
     return Motion(_rescaled(best, first.scale), error, cut)
+
+
+def recognise(first: Look, second: Look) -> Matrix | None:
+    """Find a place again after any motion, by ORB descriptors (Rublee et al., ICCV 2011): a guess for `register`, or None."""
+    detector = cv2.ORB.create(nfeatures=DESCRIPTORS)
+    points, descriptors = zip(*(detector.detectAndCompute(look.grey, look.known.view(np.uint8)) for look in (first, second)), strict=True)
+    if any(found is None or len(found) < LEAST_TRACKS for found in descriptors):
+        return None
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(*descriptors)
+    if len(matches) < LEAST_TRACKS:
+        return None
+    before = np.array([points[0][match.queryIdx].pt for match in matches], np.float32)
+    after = np.array([points[1][match.trainIdx].pt for match in matches], np.float32)
+    matrix, inliers = cv2.findHomography(before, after, cv2.USAC_MAGSAC, 2.0, maxIters=5000, confidence=0.999)
+    if matrix is None or inliers.sum() < LEAST_TRACKS:
+        return None
+    scaled = np.asarray(matrix, np.float64) / matrix[2, 2]
+    return _rescaled(scaled, first.scale) if _sane(scaled) else None
 
 
 def _tracks(first: Look, second: Look, start: Matrix) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
