@@ -22,6 +22,7 @@ MARGIN = 12  # pixels of known picture around a hole on which sources are measur
 PER_DIRECTION = 10  # samples a pixel takes from the frames on one side
 BENT_PER_DIRECTION = 3  # of those that follow flow beside the camera's motion
 BENT_REACH = 16  # frames up to which a path follows such flow
+MOST = 16
 WORTH = 0.08  # share of the hole that a source must bring, unless it brings what no nearer one has
 DENSE = 4  # neighbours all looked at; beyond, at growing distance
 GROWTH = 1.25
@@ -179,6 +180,7 @@ class _Share:
         self._least = WORTH * np.count_nonzero(unknown)
         self._taken = np.zeros(unknown.shape, np.uint8)
         self._most = most
+        self._sources = 0
         self.lacks_some = True  # whether a pixel has had none
         self.full = False  # whether every pixel has had its number
 
@@ -187,8 +189,10 @@ class _Share:
         serves = usable & (self._taken < self._most)
         new = serves & self._unknown
         count = np.count_nonzero(new)
-        if not count or (count < self._least and not (self.lacks_some and (new & (self._taken == 0)).any())):
+        poor = count < self._least or self._sources >= MOST
+        if not count or (poor and not (self.lacks_some and (new & (self._taken == 0)).any())):
             return None
+        self._sources += 1
         self._taken += serves
         fewest = self._taken[self._unknown].min()
         self.lacks_some, self.full = fewest == 0, fewest >= self._most
