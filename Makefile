@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.run  ## install, fill the sample clip, say where the result and its report lie
+demo: $(VENV)/.run  ## install, remove a person from the sample clip, say where the result and its report lie
 	@$(BIN)/framefill demo --folder demo
 
 test: $(VENV)/.test  ## install what the tests need, run them

@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]  # T H W, True = to be made
 
 BOX = (90, 80)  # width and height in pixels: 6.9 % of 432x240
 BOX_TOP = 80
+TELEA_RADIUS = 3  # pixels, as in OpenCV's own example
 
 
 def read(path: Path, most: int = 80) -> Frames:
@@ -59,9 +60,9 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], size: tuple[int
 
 
 def telea(frames: Frames, mask: Mask) -> Frames:
-    """Each frame by itself, OpenCV's Telea with radius 4."""
-    filled = [cv2.inpaint(frame, hole.astype(np.uint8), 4, cv2.INPAINT_TELEA) for frame, hole in zip(frames, mask, strict=True)]
-    return np.stack(filled).astype(np.uint8)
+    """Each frame by itself, OpenCV's Telea with radius `TELEA_RADIUS`."""
+    pairs = zip(frames, mask, strict=True)
+    return np.stack([cv2.inpaint(frame, hole.view(np.uint8), TELEA_RADIUS, cv2.INPAINT_TELEA) for frame, hole in pairs]).astype(np.uint8)
 
 
 def temporal_median(frames: Frames, mask: Mask) -> Frames:

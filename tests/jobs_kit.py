@@ -1,12 +1,14 @@
 """Clips and a family for the tests of jobs: small, quick, and wrong in a visible way when a window, a state or a mask goes astray.
 
-Run as a program it fills one clip, slowly if asked to, so that a test can kill it: `python jobs_kit.py VIDEO MASK OUT PAUSE`.
+Run as a program it fills one clip: `python jobs_kit.py VIDEO MASK OUT MOMENT`. At MOMENT, counted in files about to be flushed to the disk,
+it kills itself by a signal that cannot be caught; 0 is never.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,17 +24,15 @@ class Tally:
 
     name = "tally"
 
-    def __init__(self, window: int = 4, reach: int = 3, pause: float = 0.0, fail_at: int | None = None) -> None:
+    def __init__(self, window: int = 4, reach: int = 3, fail_at: int | None = None) -> None:
         self.window = window
         self.reach = reach
         self.calls: list[tuple[int, int]] = []
-        self._pause = pause
         self._fail_at = fail_at
 
     def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
         if self._fail_at is not None and len(self.calls) == self._fail_at:
             raise KeyboardInterrupt
-        time.sleep(self._pause)
         self.calls.append((span.fill_start, span.fill_stop))
         before = int(state["total"]) if state else 0
         total = (before + int(span.frames.sum(dtype=np.int64)) + 1) % 251
@@ -109,11 +109,26 @@ def rgb_of(path: Path) -> NDArray[np.uint8]:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def main(video: str, mask: str, output: str, pause: str) -> None:
+def _die_at(moment: int) -> None:
+    flush, flushed = os.fsync, 0
+
+    def counted(descriptor: int) -> None:
+        nonlocal flushed
+        flushed += 1
+        if flushed == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        flush(descriptor)
+
+    os.fsync = counted
+
+
+def main(video: str, mask: str, output: str, moment: str) -> None:
     from framefill.jobs.runner import run
     from framefill.jobs.settings import FillSettings
 
-    record = run(FillSettings(video, Path(output), mask=mask), filler=Tally(pause=float(pause)))
+    if int(moment):
+        _die_at(int(moment))
+    record = run(FillSettings(video, output, mask=mask), filler=Tally())
     print(record.resumed_windows)
 
 

@@ -231,8 +231,12 @@ def test_debug_shows_where_an_error_came_from(tmp_path: Path, capsys: pytest.Cap
 def test_the_demo_runs_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("framefill.jobs.plan._family", lambda _: Tally())  # the way there is tested here, not the picture
-    assert main(["demo", "--folder", "shown"]) == 0
-    result, report = capsys.readouterr().out.splitlines()
-    assert Path(result).stat().st_size > 10_000
-    assert "</html>" in Path(report).read_text()
+    for scene, options in (("vtest", ()), ("city", ("--sample", "city"))):
+        assert main(["demo", "--folder", "shown", *options]) == 0
+        result, report = capsys.readouterr().out.splitlines()
+        assert Path(result).name == f"{scene}-filled.mp4"
+        assert Path(result).stat().st_size > 10_000
+        assert f"{scene}.mp4" in Path(report).read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shown"]
+    assert main(["demo", "--sample", "village"]) == 2
+    assert "village" in capsys.readouterr().err

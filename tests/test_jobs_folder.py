@@ -12,7 +12,7 @@ from framefill.errors import JobError
 from framefill.jobs.folder import JobFolder
 from framefill.jobs.sliding import Made
 
-IDENTITY = {"inputs": {"a.mp4": "00"}, "settings": {"seed": 0}, "versions": {"framefill": "1"}}
+IDENTITY = {"inputs": {"a.mp4": "00"}, "settings": {"start": 0}, "versions": {"framefill": "1"}}
 
 
 def _made(number: int) -> Made:
@@ -54,11 +54,11 @@ def test_an_empty_state_is_a_state(tmp_path: Path) -> None:
 def test_another_identity_starts_anew_and_says_what_differs(tmp_path: Path) -> None:
     _fill(tmp_path / "job", 2)
     folder = JobFolder(tmp_path / "job")
-    folder.begin({**IDENTITY, "settings": {"seed": 1}})
+    folder.begin({**IDENTITY, "settings": {"start": 1}})
     assert folder.finished() == 0
     assert len(folder.warnings) == 1
     assert "other settings" in folder.warnings[0]
-    assert json.loads((folder.path / "job.json").read_text())["settings"] == {"seed": 1}
+    assert json.loads((folder.path / "job.json").read_text())["settings"] == {"start": 1}
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 and then nothing", None])

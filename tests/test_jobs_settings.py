@@ -13,7 +13,7 @@ from jobs_kit import Tally
 
 from framefill.errors import UsageError
 from framefill.jobs.geometry import Geometry, Pad, Region, pad_to_aspect
-from framefill.jobs.memory import fit_memory, needed_memory
+from framefill.jobs.memory import DEFAULT, fit_default, fit_memory, needed_memory
 from framefill.jobs.settings import FillSettings, parse_aspect, parse_fps, parse_memory, parse_pad, parse_roi
 from framefill.media.video import VideoMeta
 
@@ -28,7 +28,6 @@ from framefill.media.video import VideoMeta
         ({"mask": "m.png", "start": -1.0}, "--start"),
         ({"mask": "m.png", "start": 2.0, "end": 2.0}, "not after"),
         ({"mask": "m.png", "preview": 0}, "--preview"),
-        ({"mask": "m.png", "seed": -1}, "--seed"),
         ({"boxes": ("1,2,3",)}, "--box"),
     ],
 )
@@ -41,7 +40,7 @@ def test_encoding_does_not_decide_the_made_pixels_and_the_mask_does() -> None:
     plain = FillSettings("in.mp4", Path("out.mp4"), mask="m.png")
     assert plain.filling() == FillSettings("in.mp4", Path("other.mkv"), mask="m.png", codec="ffv1", lossless=True).filling()
     for changed in (
-        {"seed": 1},
+        {"end": 1.0},
         {"start": 1.0},
         {"roi": Region(0, 0, 2, 2)},
         {"boxes": ("1,1,2,2",)},
@@ -137,16 +136,29 @@ def test_a_region_outside_the_picture_is_refused() -> None:
     Region(10, 0, 9, 5).check_inside("--roi", 19, 5)
 
 
-def test_memory_bounds_the_reach_before_the_window() -> None:
-    filler = Tally(window=8, reach=40)
+def test_memory_bounds_the_window_before_the_reach() -> None:
+    filler = Tally(window=20, reach=40)
     pixels = 1280 * 720
-    generous = needed_memory(8, 40, pixels, pixels)
-    assert fit_memory(filler, generous, pixels, pixels).reach == 40
+    generous = needed_memory(20, 40, pixels, pixels)
+    whole = fit_memory(filler, generous, pixels, pixels)
+    assert (whole.window, whole.reach) == (20, 40)
     tight = fit_memory(filler, generous - 10**8, pixels, pixels)
-    assert tight.window == 8
-    assert 8 <= tight.reach < 40
-    assert needed_memory(8, tight.reach, pixels, pixels) <= generous - 10**8 < needed_memory(8, tight.reach + 1, pixels, pixels)
-    assert (filler.window, filler.reach) == (8, 40), "the filler given is not changed"
+    assert (tight.window, tight.reach) < (20, 40)
+    assert tight.reach == 40
+    tighter = fit_memory(filler, needed_memory(8, 30, pixels, pixels), pixels, pixels)
+    assert (tighter.window, tighter.reach) == (8, 30)
+    assert (filler.window, filler.reach) == (20, 40), "the filler given is not changed"
+
+
+def test_by_default_large_pictures_are_seen_through_a_shorter_window_and_small_ones_are_not() -> None:
+    small, large, huge = (fit_default(Tally(window=20, reach=40), pixels, pixels) for pixels in (432 * 240, 1280 * 720, 3840 * 2160))
+    assert (small.window, small.reach) == (20, 40)
+    assert 8 <= large.reach < 40
+    assert needed_memory(large.window, large.reach, 1280 * 720, 1280 * 720) <= DEFAULT
+    assert needed_memory(large.window, large.reach + 1, 1280 * 720, 1280 * 720) > DEFAULT
+    assert (huge.window, huge.reach) == (8, 8), "never refused, never less"
+    short = fit_default(Tally(window=3, reach=0), 3840 * 2160, 3840 * 2160)
+    assert (short.window, short.reach) == (3, 0), "what a family wants less of it is not given more of"
 
 
 def test_too_little_memory_is_refused_with_the_smallest_that_works() -> None:
@@ -154,4 +166,5 @@ def test_too_little_memory_is_refused_with_the_smallest_that_works() -> None:
     with pytest.raises(UsageError, match="the smallest that works is") as caught:
         fit_memory(Tally(), 10**6, pixels, pixels)
     least = parse_memory(str(caught.value).rpartition(" ")[2])
-    assert fit_memory(Tally(), least, pixels, pixels).window == 1
+    fitted = fit_memory(Tally(), least, pixels, pixels)
+    assert (fitted.window, fitted.reach) == (1, 1)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from PIL import Image
 from framefill.apps.report import write_report
 from framefill.apps.report.markup import Markup, element
 from framefill.apps.report.page import render
-from framefill.apps.report.pictures import GENERATED_RGB, PROPAGATED_RGB, strips
+from framefill.apps.report.pictures import strips
 from framefill.apps.report.readable import ceiling, count, levels, percent, seconds
 from framefill.apps.report.timeline import MOST_COLUMNS, columns
 from framefill.errors import UnwritableMedia
-from framefill.jobs.record import FrameRecord, KeyFrame, RunRecord, Shares
+from framefill.jobs.record import GENERATED_RGB, PROPAGATED_RGB, FrameRecord, KeyFrame, RunRecord, Shares
 
 VOID = {"meta", "img", "input", "br"}
 NASTY = """<script>alert("1")</script> & 'quoted' </title></style> ${title} $style Straße 映画 🎬"""
@@ -93,6 +94,7 @@ def record(num_frames: int = 60) -> RunRecord:
         frames=num_frames,
         frames_filled=num_frames,
         size=(432, 240),
+        sample_aspect_ratio=Fraction(1),
         fps=25.0,
         seconds=12.34,
         frames_per_second=num_frames / 12.34,
@@ -100,6 +102,7 @@ def record(num_frames: int = 60) -> RunRecord:
         peak_memory_mb=412.6,
         outside_max_diff=0,
         provenance=Shares(0.92, 0.06, 0.02),
+        left=0.0,
         model="propagate",
         copied=False,
         resumed_windows=0,
@@ -320,6 +323,20 @@ def test_the_pictures_show_the_key_frame() -> None:
     assert (colours[key.provenance == 0][:, 3] == 0).all()
     assert {1, 2} <= set(key.provenance.ravel())
     assert (strip.width, strip.height) == (64, 36)
+
+
+def test_anamorphic_clips_are_drawn_in_their_proportion() -> None:
+    key = key_frame(3)
+    wide, high = (strips([key], shape)[0] for shape in (Fraction(64, 45), Fraction(3, 4)))
+    assert (wide.width, wide.height) == decoded(wide.before).size == decoded(wide.mask).size == (64, 25)
+    assert (high.width, high.height) == decoded(high.after).size == decoded(high.provenance).size == (48, 36)
+    words = Page(render(replace(record(), sample_aspect_ratio=Fraction(64, 45)), None)).words
+    assert "432 × 240, pixels 64:45 ·" in words
+
+
+def test_what_was_left_is_said() -> None:
+    assert "left as it was" not in Page(render(record(), None)).words
+    assert "left as it was 12.5 % of the masked pixels" in Page(render(replace(record(), left=0.125), None)).words
 
 
 def test_a_page_of_pure_noise_stays_below_three_megabytes() -> None:

@@ -1,4 +1,4 @@
-"""Make the README's picture, before / mask / after, by calling the program on the two samples.
+"""Make the README's picture, before / mask / after, by calling the program on the sample with the people on the court.
 
 python tools/make_readme_picture.py docs/before-mask-after.jpg
 """
@@ -17,36 +17,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from framefill.media.reader import open_video
-from framefill.samples import SampleName, sample
+from framefill.samples import SCENES, sample
 
 Picture = NDArray[np.uint8]
 
-# clip, mask, frame shown, left and top of the part shown
-SHOWN: tuple[tuple[SampleName, SampleName, int, int, int], ...] = (
-    ("vtest.mp4", "vtest-mask.mp4", 30, 180, 130),
-    ("city.mp4", "city-mask.mp4", 48, 90, 0),
-)
-PART = (480, 360)  # width, height of the part shown, pixel for pixel
+FRAME = 20  # the one shown: the man stands between the lamp post and the camera on its tripod
+LEFT, TOP, WIDTH, HEIGHT = 288, 180, 480, 360  # the part shown, pixel for pixel
 GAP = 8
 
 
 def main() -> None:
-    """Fill both samples without loss, put one frame of each side by side, save the picture."""
+    """Fill the sample without loss, put one frame before, masked and after side by side, save the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
     args = parser.parse_args()
+    clip, mask = (sample(name) for name in SCENES["vtest"])
     with tempfile.TemporaryDirectory() as folder:
-        rows = []
-        for clip, mask, index, left, top in SHOWN:
-            output = Path(folder) / clip.replace(".mp4", ".mkv")
-            command = ["inpaint", str(sample(clip)), "-m", str(sample(mask)), "-o", str(output), "--lossless"]
-            subprocess.run([sys.executable, "-m", "framefill", *command], check=True)
-            before, hole, after = (
-                frame_of(path, index)[top : top + PART[1], left : left + PART[0]] for path in (sample(clip), sample(mask), output)
-            )
-            rows.append(side_by_side([before, paint(before, hole[..., 0] > 127), after]))
-    gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
-    Image.fromarray(np.vstack([rows[0], gap, rows[1]])).save(args.picture, quality=88, optimize=True)
+        output = Path(folder) / "filled.mkv"
+        command = ["inpaint", str(clip), "-m", str(mask), "-o", str(output), "--lossless"]
+        subprocess.run([sys.executable, "-m", "framefill", *command], check=True)
+        before, hole, after = (frame_of(path, FRAME)[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH] for path in (clip, mask, output))
+    pictures = [before, paint(before, hole[..., 0] > 127), after]
+    Image.fromarray(side_by_side(pictures)).save(args.picture, quality=88, optimize=True)
     print(f"{args.picture}: {args.picture.stat().st_size / 1000:.0f} kB")
 
 

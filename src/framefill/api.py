@@ -13,6 +13,7 @@ from framefill.errors import MaskMismatch, UsageError
 from framefill.families import get
 from framefill.families.base import Filled, Filler, State
 from framefill.jobs.geometry import Geometry, Pad, pad_to_aspect
+from framefill.jobs.memory import fit_default
 from framefill.jobs.record import RunRecord
 from framefill.jobs.runner import Progress, run
 from framefill.jobs.settings import FillSettings
@@ -26,7 +27,7 @@ VideoLike = Video | NDArray[np.uint8] | str | Path
 MaskLike = Mask | NDArray[np.bool_] | NDArray[np.uint8] | str | Path
 
 
-def inpaint(video: VideoLike, mask: MaskLike, model: str = "auto", *, seed: int = 0) -> Filled:
+def inpaint(video: VideoLike, mask: MaskLike, model: str = "auto") -> Filled:
     """Fill the masked part of a clip in memory; the same pixels that `fill_file` makes of the same clip.
 
     `video` is a Video, a path, or uint8 T H W 3 RGB. `mask` is a Mask, a path, bool T H W (True = unknown), uint8 T H W (above 127 =
@@ -34,7 +35,7 @@ def inpaint(video: VideoLike, mask: MaskLike, model: str = "auto", *, seed: int 
     with provenance (0 known, 1 propagated, 2 generated) and what remains unfilled. Raises UsageError, MaskMismatch, MediaError.
     """
     frames = _frames(video)
-    return _fill(frames, _mask(mask, frames, video), get(model, seed=seed))
+    return _fill(frames, _mask(mask, frames, video), get(model))
 
 
 def outpaint(
@@ -43,7 +44,6 @@ def outpaint(
     pad: tuple[int, int, int, int] | None = None,
     aspect: Fraction | str | float | None = None,
     model: str = "auto",
-    seed: int = 0,
 ) -> Filled:
     """Make the picture larger in memory: `pad` (left, top, right, bottom) pixels, or up to the display ratio `aspect` such as "16:9".
 
@@ -59,7 +59,7 @@ def outpaint(
     geometry = Geometry((width, height), sides)
     border = geometry.mask(np.zeros((height, width), np.bool_))
     canvas = np.stack([geometry.picture(frame) for frame in frames])
-    return _fill(canvas, np.broadcast_to(border, canvas.shape[:3]), get(model, seed=seed))
+    return _fill(canvas, np.broadcast_to(border, canvas.shape[:3]), get(model))
 
 
 def fill_file(settings: FillSettings, progress: Callable[[Progress], None] | None = None) -> RunRecord:
@@ -74,6 +74,8 @@ def _fill(frames: NDArray[np.uint8], mask: NDArray[np.bool_], filler: Filler) ->
     out = frames.copy()
     provenance = np.zeros(mask.shape, np.uint8)
     remaining = np.zeros(mask.shape, np.bool_)
+    pixels = mask.shape[1] * mask.shape[2]
+    filler = fit_default(filler, pixels, pixels)  # the window and the reach that a file is filled with
     state: State | None = None
     for span in spans(zip(frames, mask, strict=True), filler.window, filler.reach, *mask.shape[1:]):
         window = slice(span.fill_start, span.fill_stop)

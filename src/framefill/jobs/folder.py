@@ -2,7 +2,7 @@
 
     OUT.framefill/
       lock             held by the process at work
-      job.json         what decides the made pixels: hashes of the inputs, settings, seed, versions
+      job.json         what decides the made pixels: hashes of the inputs, settings, family, versions
       window-00012.npz the made pixels of one finished window, only inside the mask
       state-00012.npz  what the filler hands on after that window (only the newest is kept)
 

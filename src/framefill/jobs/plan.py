@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from framefill.families.base import Filler
 from framefill.jobs.geometry import Geometry, pad_to_aspect
-from framefill.jobs.memory import fit_memory
+from framefill.jobs.memory import fit_default, fit_memory
 from framefill.jobs.record import JsonValue, versions
 from framefill.jobs.scene import Scene
 from framefill.jobs.settings import FillSettings
@@ -91,20 +91,23 @@ def make_plan(settings: FillSettings, reader: VideoReader, filler: Filler | None
     plan_output(settings.output, scene.meta, codec=settings.codec, crf=settings.crf, lossless=settings.lossless)
     chosen = filler or _family(settings)
     plan = Plan(settings, reader, geometry, scene, chosen, _notes(settings, meta))
-    if settings.memory is not None:
-        width, height = geometry.size
-        area_height, area_width = plan.area_size
-        fitted = fit_memory(chosen, settings.memory, width * height, area_width * area_height)
-        if (fitted.window, fitted.reach) != (chosen.window, chosen.reach):
-            bounded = f"--memory: the fill looks {fitted.reach} frames ahead and back, not {chosen.reach}"
-            plan = replace(plan, filler=fitted, warnings=(*plan.warnings, bounded))
-    return plan
+    width, height = geometry.size
+    area_height, area_width = plan.area_size
+    pixels, seen = width * height, area_width * area_height
+    if settings.memory is None:
+        return replace(plan, filler=fit_default(chosen, pixels, seen))
+    fitted = fit_memory(chosen, settings.memory, pixels, seen)
+    usual = fit_default(chosen, pixels, seen)
+    if fitted.reach < usual.reach:
+        bounded = f"--memory: the fill looks {fitted.reach} frames ahead and back, not {usual.reach}"
+        plan = replace(plan, warnings=(*plan.warnings, bounded))
+    return replace(plan, filler=fitted)
 
 
 def _family(settings: FillSettings) -> Filler:
     from framefill.families import get
 
-    return get(settings.model, seed=settings.seed)
+    return get(settings.model)
 
 
 def _notes(settings: FillSettings, meta: VideoMeta) -> tuple[str, ...]:

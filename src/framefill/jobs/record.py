@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +21,10 @@ JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, J
 
 @dataclass(frozen=True)
 class Shares:
-    """Parts of the picture area, each in 0..1, together 1: known pixels, pixels another frame showed, pixels made up."""
+    """Parts of the picture area, each in 0..1: known pixels, pixels another frame showed, pixels made up.
+
+    What they lack to 1 is the masked part that was left unfilled.
+    """
 
     known: float
     propagated: float
@@ -69,17 +73,22 @@ class KeyFrame:
 
 KEY_FRAME_SIDE = 640
 MAX_KEY_FRAMES = 8
+# How provenance is drawn, in the map and in the report: blue and orange of Okabe and Ito's palette (2008), which people with each kind
+# of colour blindness tell apart.
+PROPAGATED_RGB, GENERATED_RGB = (0, 114, 178), (230, 159, 0)
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """One finished run, from its inputs' hashes to the seam score of every frame.
 
-    `size` is (width, height) of the output. `seconds` is the whole command's wall time, `fill_seconds` the part of it inside the
-    filler (summed over all attempts of a resumed job). `outside_max_diff` is the largest difference, in 8-bit steps, between the
-    frames handed to the encoder and the decoded input outside the mask that was used. `window_borders` are the indices of frames
-    that begin a window of the filler (seams in time can only lie there). `hashes` are sha256 by input path. `key_frames` holds at
-    most `MAX_KEY_FRAMES` pictures, evenly spread over the frames in which something was made.
+    `size` is (width, height) of the output in pixels, `sample_aspect_ratio` the shape of one of them, width to height. `seconds`
+    is the whole command's wall time, `fill_seconds` the part of it inside the filler (summed over all attempts of a resumed job).
+    `outside_max_diff` is the largest difference, in 8-bit steps, between the frames handed to the encoder and the decoded input
+    outside the mask that was used. `left` is the share of the masked pixels that stayed as they were, 0..1: no frame shows them and
+    the family makes nothing up. `window_borders` are the indices of frames that begin a window of the filler (seams in time can only
+    lie there). `hashes` are sha256 by input path. `key_frames` holds at most `MAX_KEY_FRAMES` pictures, evenly spread over the frames
+    in which something was made.
     """
 
     output: Path
@@ -89,6 +98,7 @@ class RunRecord:
     frames: int
     frames_filled: int
     size: tuple[int, int]
+    sample_aspect_ratio: Fraction
     fps: float | None
     seconds: float
     frames_per_second: float
@@ -96,6 +106,7 @@ class RunRecord:
     peak_memory_mb: float
     outside_max_diff: int
     provenance: Shares
+    left: float
     model: str
     copied: bool  # True: nothing was masked, the streams were copied without re-encoding
     resumed_windows: int  # windows read back from an earlier, interrupted run
@@ -120,6 +131,7 @@ class RunRecord:
             "peak_memory_mb": round(self.peak_memory_mb, 1),
             "outside_max_diff": self.outside_max_diff,
             "provenance": self.provenance.as_dict(),
+            "left": round(self.left, 6),
             "model": self.model,
             "warnings": list(self.warnings),
         }
@@ -132,6 +144,7 @@ class RunRecord:
             "mask": self.mask,
             "mask_lines": list(self.mask_lines),
             "frames_filled": self.frames_filled,
+            "sample_aspect_ratio": str(self.sample_aspect_ratio),
             "copied": self.copied,
             "resumed_windows": self.resumed_windows,
             "settings": dict(self.settings),
@@ -148,18 +161,18 @@ def _rounded(score: float | None) -> float | None:
 
 
 def peak_memory_mb() -> float:
-    """The largest resident memory of this process so far, in MiB (VmHWM on Linux, else getrusage)."""
+    """The largest resident memory of this process so far, in MB of 10^6 bytes (VmHWM on Linux, else getrusage)."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+                return int(line.split()[1]) * 1024 / 1e6
     if sys.platform == "win32":
         return 0.0
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a run is asked to do: one frozen value, checked where it is made, and the spelling of its parts on the command line.
 
-There is no device, dtype or number of steps here: no family of this version has any, and an option that does nothing misleads.
+There is no seed, device, dtype or number of steps here: no family of this version has any use for one, and an option that does
+nothing misleads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,36 @@ from framefill.media.mask_rule import MaskRule
 T = TypeVar("T")
 
 
+class AsPath:
+    """A field of a dataclass that takes a path as text too and gives it back as a Path."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> Path:
+        if instance is None:
+            raise AttributeError(self._name)  # what tells `dataclass` that the field has no default
+        path: Path = vars(instance)[self._name]
+        return path
+
+    def __set__(self, instance: object, value: str | Path) -> None:
+        vars(instance)[self._name] = Path(value)
+
+
+class AsPathOrNone:
+    """The same for a field that may be None, and is by default."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> Path | None:
+        path: Path | None = None if instance is None else vars(instance)[self._name]
+        return path
+
+    def __set__(self, instance: object, value: str | Path | None) -> None:
+        vars(instance)[self._name] = None if value is None else Path(value)
+
+
 @dataclass(frozen=True)
 class FillSettings:
     """One clip to fill. Times in seconds from the clip's start, sizes in pixels of the decoded picture, `memory` in bytes.
@@ -34,7 +65,7 @@ class FillSettings:
     """
 
     input: str | Path
-    output: Path
+    output: AsPath = AsPath()
     fps: Fraction | None = None
     mask: str | Path | None = None
     boxes: tuple[str, ...] = ()
@@ -42,7 +73,6 @@ class FillSettings:
     pad: Pad | None = None
     aspect: Fraction | None = None
     model: str = "auto"
-    seed: int = 0
     start: float = 0.0
     end: float = math.inf
     roi: Region | None = None
@@ -51,8 +81,8 @@ class FillSettings:
     crf: int | None = None
     lossless: bool = False
     memory: int | None = None
-    provenance: Path | None = None
-    report: Path | None = None
+    provenance: AsPathOrNone = AsPathOrNone()
+    report: AsPathOrNone = AsPathOrNone()
     overwrite: bool = False
     keep_job: bool = False
 
@@ -72,8 +102,6 @@ class FillSettings:
             raise UsageError(f"--end {self.end:g} s is not after --start {self.start:g} s")
         if self.preview is not None and self.preview < 1:
             raise UsageError(f"--preview is {self.preview}, expected a number of frames from 1 on")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed is {self.seed}, expected 0 to 2^63 - 1")
 
     @property
     def asked_encoding(self) -> bool:
@@ -90,7 +118,6 @@ class FillSettings:
             "pad": None if self.pad is None else list(asdict(self.pad).values()),
             "aspect": None if self.aspect is None else str(self.aspect),
             "model": self.model,
-            "seed": self.seed,
             "start": self.start,
             "end": None if math.isinf(self.end) else self.end,
             "roi": None if self.roi is None else list(asdict(self.roi).values()),

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from framefill.evaluation.seam import seam_score, temporal_jump
 from framefill.families.base import GENERATED, PROPAGATED
-from framefill.jobs.record import KEY_FRAME_SIDE, MAX_KEY_FRAMES, FrameRecord, KeyFrame, Shares
+from framefill.jobs.record import GENERATED_RGB, KEY_FRAME_SIDE, MAX_KEY_FRAMES, PROPAGATED_RGB, FrameRecord, KeyFrame, Shares
 from framefill.jobs.scene import Item
 from framefill.media.composite import bounding_box, composite, outside_difference
 from framefill.media.mask_morphology import feather
 from framefill.media.writer import VideoWriter
 
-TINTS = {PROPAGATED: (40, 200, 80), GENERATED: (230, 40, 200)}  # green: seen elsewhere; magenta: made up
+TINTS = {PROPAGATED: PROPAGATED_RGB, GENERATED: GENERATED_RGB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class KeyFrames:
 
 
 def draw_provenance(after: NDArray[np.uint8], origin: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draw where each pixel came from: the known picture dark and grey, propagated pixels tinted green, generated ones magenta.
+    """Draw where each pixel came from: the known picture dark and grey, propagated pixels tinted blue, generated ones orange.
 
     `after` uint8 H W 3, `origin` uint8 H W (0 known, 1 propagated, 2 generated); returns uint8 H W 3.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,10 @@ class Part:
                 self.path.replace(self.target)
                 shutil.rmtree(old)
             else:
+                if self.path.is_file():
+                    # A name that reaches the disk before its bytes do would be a half file after a power cut.
+                    with self.path.open("rb+") as file:
+                        os.fsync(file.fileno())
                 self.path.replace(self.target)
         self._kept = True
 

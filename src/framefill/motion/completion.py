@@ -30,7 +30,7 @@ def pull_push(values: Field, known: NDArray[np.bool_]) -> Field:
     if known.all() or not known.any():
         return level
     pyramid = [(level, weight)]
-    while min(weight.shape) > 2 and weight.min() < 1:
+    while max(weight.shape) > 1 and weight.min() < 1:
         coarse, coarse_weight = np.asarray(cv2.pyrDown(level), np.float32), np.asarray(cv2.pyrDown(weight), np.float32)
         weight = np.minimum(coarse_weight * 4, 1)
         level = coarse * _spread((weight / np.maximum(coarse_weight, LEAST)).astype(np.float32), coarse)

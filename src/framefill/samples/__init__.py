@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+Scene = Literal["vtest", "city"]
 SampleName = Literal["city.mp4", "city-mask.mp4", "vtest.mp4", "vtest-mask.mp4"]
+
+SCENES: dict[Scene, tuple[SampleName, SampleName]] = {  # a clip and its mask
+    "vtest": ("vtest.mp4", "vtest-mask.mp4"),
+    "city": ("city.mp4", "city-mask.mp4"),
+}
 
 
 def sample(name: SampleName) -> Path:

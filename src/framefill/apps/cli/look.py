@@ -11,6 +11,7 @@ from framefill.apps.cli.guard import say
 from framefill.media.mask_rule import MaskRule
 from framefill.media.reader import open_video, probe
 from framefill.media.video import VideoMeta
+from framefill.samples import Scene
 
 
 def print_info(path: str, as_json: bool) -> None:
@@ -73,17 +74,16 @@ def check_mask(video: str, fps: Fraction | None, mask: str | None, boxes: Sequen
     print(found.sheet)
 
 
-def run_demo(folder: Path, arguments: Sequence[str]) -> None:
-    """Run the main job on the packaged sample; results of an earlier demo in `folder` are replaced."""
+def run_demo(scene: Scene, folder: Path, arguments: Sequence[str]) -> None:
+    """Run the main job on a packaged sample; results of an earlier demo in `folder` are replaced."""
     from framefill.apps.cli.fill import Printing, fill_all
     from framefill.jobs.batch import make_folder
     from framefill.jobs.settings import FillSettings
-    from framefill.samples import sample
+    from framefill.samples import SCENES, sample
 
     make_folder(folder)
     report = folder / "report.html"
-    settings = FillSettings(
-        input=sample("city.mp4"), output=folder / "city-filled.mp4", mask=sample("city-mask.mp4"), report=report, overwrite=True
-    )
+    clip, mask = SCENES[scene]
+    settings = FillSettings(sample(clip), folder / f"{scene}-filled.mp4", mask=sample(mask), report=report, overwrite=True)
     fill_all(settings, [str(settings.input)], Printing(arguments, json=False, quiet=False, debug=False))
     print(report)

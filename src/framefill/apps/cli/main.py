@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from framefill.apps.cli import options as o
+from framefill.samples import Scene
 
 app = typer.Typer(
     name="framefill",
@@ -82,7 +83,6 @@ def inpaint(
     report: o.Report = None,
     overwrite: o.Overwrite = False,
     model: o.Model = "auto",
-    seed: o.Seed = 0,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -102,7 +102,7 @@ def inpaint(
         )  # fmt: skip
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), mask=mask, boxes=tuple(box or ()), rule=rule,
-            model=model, seed=seed, start=start, end=float("inf") if end is None else end,
+            model=model, start=start, end=float("inf") if end is None else end,
             roi=optional(parse_roi, roi), preview=preview, codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
         )  # fmt: skip
@@ -130,7 +130,6 @@ def outpaint(
     report: o.Report = None,
     overwrite: o.Overwrite = False,
     model: o.Model = "auto",
-    seed: o.Seed = 0,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -146,7 +145,7 @@ def outpaint(
 
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), pad=optional(parse_pad, pad), aspect=optional(parse_aspect, aspect),
-            model=model, seed=seed, start=start, end=float("inf") if end is None else end, codec=codec, crf=crf, lossless=lossless,
+            model=model, start=start, end=float("inf") if end is None else end, codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
         )  # fmt: skip
         fill_all(settings, [*(videos or ()), *(video or ())], Printing(context.obj, json, quiet, debug))
@@ -204,13 +203,16 @@ def info(video: o.Video, json: o.Json = False, debug: o.Debug = False) -> None:
 @app.command()
 def demo(
     context: typer.Context,
+    sample: Annotated[
+        Scene, typer.Option("--sample", help="vtest: a person is removed, the camera stands; city: wires are removed, the camera moves.")
+    ] = "vtest",
     folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to put the result.")] = Path("framefill-demo"),
     debug: o.Debug = False,
 ) -> None:
-    """Fill the sample clip that comes along, and say where the result and its report lie."""
+    """Fill a sample clip that comes along, and say where the result and its report lie."""
     from framefill.apps.cli.guard import guarded
 
     with guarded(debug):
         from framefill.apps.cli.look import run_demo
 
-        run_demo(folder, context.obj)
+        run_demo(sample, folder, context.obj)

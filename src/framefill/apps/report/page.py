@@ -25,7 +25,7 @@ PARTS = ("Before", "Mask", "After", "Provenance")
 def render(record: RunRecord, command: str | None) -> str:
     """Return the whole page about `record` as HTML."""
     assets = files(__package__)
-    pictures = strips(record.key_frames)
+    pictures = strips(record.key_frames, record.sample_aspect_ratio)
     return Template(assets.joinpath("template.html").read_text("utf-8")).substitute(
         title=joined(f"{record.input.name} – framefill report"),
         style=assets.joinpath("report.css").read_text("utf-8"),
@@ -44,7 +44,9 @@ def _header(record: RunRecord) -> Markup:
     width, height = record.size
     rate = "" if record.fps is None else f"{record.fps:.6g} frames/s"
     made = f"{'copied' if record.copied else 'filled'} as {record.output.name}"
-    facts = [made, f"{width} × {height}", count(record.frames, "frame"), rate, f"model {record.model}"]
+    shape = record.sample_aspect_ratio
+    size = f"{width} × {height}" + ("" if shape == 1 else f", pixels {shape.numerator}:{shape.denominator}")
+    facts = [made, size, count(record.frames, "frame"), rate, f"model {record.model}"]
     return joined(
         element("h1", {"title": str(record.input)}, record.input.name),
         element("p", {"class": "facts"}, " · ".join(fact for fact in facts if fact)),
@@ -79,6 +81,8 @@ def _tiles(record: RunRecord) -> Markup:
         ("propagated", percent(record.provenance.propagated / hole) if hole else "–", "of what was made"),
         ("generated", percent(record.provenance.generated / hole) if hole else "–", "of what was made"),
     ]
+    if record.left:
+        tiles.append(("left as it was", percent(record.left), "of the masked pixels"))
     if scores:
         mean = sum(score for score, _ in scores) / len(scores)
         worst, where = max(scores, key=lambda pair: (pair[0], -pair[1]))
