@@ -2,7 +2,7 @@
 #
 #   PYTHON   the Python that makes the environment          make demo PYTHON=python3.12
 #   TORCH    the torch build that the tests use, as pip     make test TORCH=torch==2.13.0
-#            names it; more pip options may follow it       make test TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+#            names it; more pip options may follow it
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -98,5 +98,4 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
         clip = write_clip(tmp_path / f"{frames}.mp4", frames, 320, 240, codec="mpeg4", pix_fmt="yuv420p", rate=25)
         command = [sys.executable, "-c", program, str(clip), str(tmp_path / f"{frames}-out.mp4")]
         peaks.append(float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout))
-    print(peaks)
     assert peaks[1] <= 1.15 * peaks[0], peaks

@@ -417,7 +417,6 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
         )
         run = subprocess.run([sys.executable, "-c", script, str(path), str(tmp_path / "b.mp4")], check=True, capture_output=True, text=True)
         peaks.append(int(run.stdout))
-    print(peaks)
     assert peaks[1] < peaks[0] + 40
 
 
