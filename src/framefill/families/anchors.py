@@ -138,7 +138,8 @@ def _paste(anchor: Anchor, matrix: Matrix, number: int, region: Region, work: Wo
     """Bring an anchor's pixels through `matrix` to one rectangle of a frame, matched in colour; tell whether any came."""
     to_anchor = np.array([[1, 0, -anchor.region.left], [0, 1, -anchor.region.top], [0, 0, 1.0]]) @ matrix
     hole = work.hole(number, region)
-    usable = (warp_region(anchor.made, to_anchor, region, outside=0) == 255) & hole
+    # Also where a made and a known pixel are mixed: else a seam one pixel wide would be left, and made anew in each frame.
+    usable = (warp_region(anchor.made, to_anchor, region, outside=0) > 0) & hole
     if not usable.any():
         return False
     shown = warp_region(np.full_like(anchor.made, 255), to_anchor, region, outside=0) == 255

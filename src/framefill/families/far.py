@@ -36,14 +36,12 @@ class FarFrames:
         return cls([int(index) for index in state["far_indices"].tolist()], pictures, blocked)
 
     def seen_from(self, frame: int, footage: Footage, looks: list[Look], first: int) -> list[KeyFrame]:
-        """Register the stored frames that lie before the footage to its frame `frame`; those that show another place are left out.
+        """Register the stored frames to the footage's frame `frame`; those that show another place are left out.
 
         `looks` are the footage's frames as registration sees them, `first` is the clip index of its first frame.
         """
         found = []
         for index, picture, blocked in zip(self.indices, self.pictures, self.blocked, strict=True):
-            if index >= first:
-                continue
             look = look_at(picture, blocked > 0)
             motion = register(looks[frame], look)
             if motion.error >= CUT_ERROR * FITS:

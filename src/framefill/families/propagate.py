@@ -57,10 +57,12 @@ class Propagate:
             start, last = work.window.start, work.window.stop - 1
             key_frames = far.seen_from(start, footage, looks, first)
             list(pool.map(lambda number: self._propagate(number, work, key_frames), range(len(work.window))))
+            # What has been propagated counts as seen from now on, else what lies beyond the reach of a key frame would be forgotten.
+            seen = work.out[0].copy(), widen(work.left[0]) | np.where(span.mask[start], np.uint8(0), footage.blocked[start])
             anchors = Anchors.load(state, first, looks)
             if self._still is not None:
                 anchors.fill(work, self._still)
-            kept = far.keep(span.fill_start, span.frames[start], footage.blocked[start], self.reach)
+            kept = far.keep(span.fill_start, *seen, self.reach)
             return work.filled(), {**kept, **anchors.keep(last, footage, first)}
 
     def _footage(self, span: Span, pool: ThreadPoolExecutor) -> Footage:

@@ -130,7 +130,7 @@ def warp_region(
         return picture[region.area]
     shifted = matrix @ np.array([[1, 0, region.left], [0, 1, region.top], [0, 0, 1.0]])
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
-    value = 0 if outside is None else outside
+    value = (0 if outside is None else outside,) * 4
     return np.asarray(
         cv2.warpPerspective(picture, shifted, region.size, flags=how | cv2.WARP_INVERSE_MAP, borderMode=border, borderValue=value), np.uint8
     )

@@ -146,5 +146,6 @@ def sample(picture: NDArray[S], points: NDArray[np.float32], how: int, outside: 
     grid[:count] = points
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     x, y = np.ascontiguousarray(grid[:, 0]).reshape(rows, ROW), np.ascontiguousarray(grid[:, 1]).reshape(rows, ROW)
-    taken = cv2.remap(picture, x, y, how, borderMode=border, borderValue=0 if outside is None else outside)
+    value = (0 if outside is None else outside,) * 4
+    taken = cv2.remap(picture, x, y, how, borderMode=border, borderValue=value)
     return np.asarray(taken, picture.dtype).reshape(rows * ROW, *picture.shape[2:])[:count]

@@ -63,7 +63,9 @@ Report = Annotated[Path | None, Option("--report", metavar="FILE", help="A web p
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=OUT)]
 
 Model = Annotated[str, Option("--model", metavar="NAME", help="The family that fills.", rich_help_panel=RUN)]
-Memory = Annotated[str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB, more for 4K).", rich_help_panel=RUN)]
+Memory = Annotated[
+    str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB, more for 4K).", rich_help_panel=RUN)
+]
 KeepJob = Annotated[bool, Option("--keep-job", help="Keep the job folder OUT.framefill when all went well.", rich_help_panel=RUN)]
 Json = Annotated[bool, Option("--json", help="Print one JSON object per output in place of its path.", rich_help_panel=RUN)]
 Quiet = Annotated[bool, Option("--quiet", help="No progress and no warnings.", rich_help_panel=RUN)]
