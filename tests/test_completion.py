@@ -107,8 +107,10 @@ def test_the_membrane_of_a_linear_field_is_linear_where_pull_push_is_not(tall: i
 
 
 @pytest.mark.parametrize(
-    "hole", [box(24, 30, 8, 9, 6, 7), box(24, 30, 5, 5, 14, 16), box(24, 30, 0, 4, 9, 12), box(24, 30, 12, 20, 12, 10)], ids=["small", "large", "edge", "corner"]
-)  # fmt: skip
+    "hole",
+    [box(24, 30, 8, 9, 6, 7), box(24, 30, 5, 5, 14, 16), box(24, 30, 0, 4, 9, 12), box(24, 30, 12, 20, 12, 10)],
+    ids=["small", "large", "edge", "corner"],
+)
 def test_with_more_sweeps_the_membrane_tends_to_the_laplace_equation(hole: Hole) -> None:
     values = np.random.default_rng(1).uniform(0, 100, hole.shape).astype(np.float32)
     truth = laplace(values, hole)

@@ -154,11 +154,10 @@ def _checker(frames: Frames) -> Frames:
     return np.repeat(checker[..., None], 3, 3).astype(np.uint8)
 
 
-@pytest.mark.parametrize("hidden", [_noise, _checker, np.zeros_like], ids=["noise", "checker", "black"])
-@pytest.mark.parametrize("step", [0, 1], ids=["fixed", "pan"])
+@pytest.mark.parametrize(("step", "hidden"), [(0, _checker), (1, _checker), (1, _noise)], ids=["fixed", "pan", "pan, noise"])
 @EVERY
 def test_what_the_mask_hides_never_changes_what_is_made(name: str, step: int, hidden: Callable[[Frames], Frames]) -> None:
-    count = get(name).window + 4
+    count = get(name).window + 2
     frames, mask = walk(count, step), holes(count)
     swapped = np.where(mask[..., None], hidden(frames), frames)
     plain, other = framefill.inpaint(frames, mask, name), framefill.inpaint(swapped, mask, name)

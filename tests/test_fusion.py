@@ -71,10 +71,11 @@ def test_the_nearer_of_two_that_fit_alike_has_more_say(target: Target) -> None:
 def test_each_pixel_takes_only_from_sources_that_show_it(target: Target) -> None:
     truth = shown(target).astype(int)
     left = target.points[:, 0] < 40
-    colours, seen = fuse([source(target, np.where(left[:, None], truth, 255), left), source(target, np.where(left[:, None], 0, truth), ~left)], target)
+    sources = [source(target, np.where(left[:, None], truth, 255), left), source(target, np.where(left[:, None], 0, truth), ~left)]
+    colours, seen = fuse(sources, target)
     assert np.array_equal(np.rint(colours), truth)
     assert seen.all()
-    colours, seen = fuse([source(target, np.where(left[:, None], truth, 255), left)], target)
+    _, seen = fuse(sources[:1], target)
     assert np.array_equal(seen, left)
 
 

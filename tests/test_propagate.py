@@ -182,7 +182,6 @@ def test_nothing_of_one_scene_comes_into_the_other(model: str, cut: int) -> None
         assert not filled.frames[cut:][~filled.remaining[cut:]][:, 0].any()
 
 
-@pytest.mark.xfail(reason="a frame of which nothing is known joins the shots on both sides of it")
 @pytest.mark.parametrize("gone", [[20], [19, 20], [18, 19, 20, 21]], ids=["one", "two", "four"])
 @BOTH
 def test_frames_that_are_missing_at_a_cut_do_not_join_the_scenes(model: str, gone: list[int]) -> None:

@@ -22,7 +22,7 @@ from framefill.families.far import FarFrames
 from framefill.families.still import StillFill
 from framefill.families.work import Work
 from framefill.motion.flow import FlowMethod, dis
-from framefill.motion.footage import Footage, Pair, pair_up, widen
+from framefill.motion.footage import Footage, Pair, bridge, pair_up, widen
 from framefill.motion.fusion import fuse, match_rim
 from framefill.motion.registration import Look, look_at
 from framefill.motion.sources import KeyFrame, from_key_frames, gather, target_of
@@ -83,7 +83,8 @@ class Propagate:
 
         list(pool.map(look, [index for index in indices if index not in self._looked]))
         list(pool.map(pair, [index for index in indices[:-1] if index not in self._paired]))
-        return Footage(span.frames, [self._looked[index][0] for index in indices], [self._paired[index] for index in indices[:-1]])
+        pairs = bridge([self._paired[index] for index in indices[:-1]], [self._looked[index][1] for index in indices])
+        return Footage(span.frames, [self._looked[index][0] for index in indices], pairs)
 
     def _propagate(self, number: int, work: Work, key_frames: list[KeyFrame]) -> None:
         """Bring over what other frames show, for one frame of the window."""

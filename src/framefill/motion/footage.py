@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import cv2
@@ -15,6 +15,7 @@ from framefill.motion.registration import Look, Matrix, Motion, register
 
 RIM = 2  # pixels around a hole that are not trusted as known: compression and soft masks have mixed them with what was hidden
 BLOCKED = np.uint8(255)
+DEFECTIVE = 1e6  # condition number from which eigenvectors are no basis to work with
 ROW = 512  # points sampled in one row of a picture: OpenCV takes no picture with a side above 32,767
 S = TypeVar("S", np.uint8, np.float32)
 
@@ -54,6 +55,37 @@ def pair_up(
         for frame, hole in zip((first, second), holes, strict=True)
     )
     return Pair(motion, reverse.matrix, residuals(here, there, motion, method), residuals(there, here, reverse, method))
+
+
+def bridge(pairs: list[Pair], looks: list[Look]) -> list[Pair]:
+    """Lead motion across frames of which next to nothing is known, from the frame before them to the frame after.
+
+    The camera is taken to move evenly in between; a cut between the two is put before the frame after.
+    """
+    bridged = list(pairs)
+    seen = [index for index, look in enumerate(looks) if not look.blank]
+    for start, stop in zip(seen[:-1], seen[1:], strict=True):
+        if stop - start > 1:
+            motion = register(looks[start], looks[stop])
+            step = np.eye(3) if motion.cut else root(motion.matrix, stop - start)
+            back = np.eye(3) if np.array_equal(step, np.eye(3)) else np.linalg.inv(step)
+            bridged[start:stop] = [Pair(Motion(step, motion.error, False), back, [], [])] * (stop - start)
+            bridged[stop - 1] = replace(bridged[stop - 1], motion=Motion(step, motion.error, motion.cut))
+    return bridged
+
+
+def root(matrix: Matrix, count: int) -> Matrix:
+    """Return the motion that, taken `count` times, is `matrix`: its root by eigenvalues."""
+    if np.array_equal(matrix, np.eye(3)):
+        return matrix
+    values, vectors = np.linalg.eig(matrix.astype(np.complex128))
+    if np.linalg.cond(vectors) > DEFECTIVE:
+        # A pure shift has no full set of eigenvectors; near one, going even steps between the matrix and standing still is exact enough.
+        mixed: Matrix = np.eye(3) + (matrix / matrix[2, 2] - np.eye(3)) / count
+        return mixed
+    rooted = (vectors @ np.diag(values ** (1 / count)) @ np.linalg.inv(vectors)).real
+    scaled: Matrix = rooted / rooted[2, 2]
+    return scaled
 
 
 def _view(frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> View:

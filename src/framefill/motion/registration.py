@@ -21,6 +21,7 @@ DESCRIPTORS = 1000
 WINDOW = (15, 15)
 LEVELS = 4
 LEAST_TRACKS = 12
+LEAST_KNOWN = 0.05  # share of the picture that must be known to compare it
 CAP = 25.0  # levels; a larger difference is something that moves by itself, and counts no more than this
 STILL_FACTOR, STILL_SLACK = 1.03, 0.1  # standing still is believed up to this much worse than the best model, levels
 CUT_ERROR = 14.0  # mean capped difference after the best alignment above which a cut is suspected, levels
@@ -38,6 +39,11 @@ class Look:
     corners: NDArray[np.float32]
     histogram: NDArray[np.float32]
     scale: float
+
+    @property
+    def blank(self) -> bool:
+        """Whether too little is known to say anything about motion."""
+        return np.count_nonzero(self.known) < LEAST_KNOWN * self.known.size
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,8 @@ def register(first: Look, second: Look, guess: Matrix | None = None) -> Motion:
 def recognise(first: Look, second: Look) -> Matrix | None:
     """Find a place again after any motion, by ORB descriptors (Rublee et al., ICCV 2011): a guess for `register`, or None."""
     detector = cv2.ORB.create(nfeatures=DESCRIPTORS)
+    if min(*first.grey.shape, *second.grey.shape) <= 2 * detector.getEdgeThreshold():
+        return None  # too small to hold a descriptor, or even the detector's pyramid
     points, descriptors = zip(*(detector.detectAndCompute(look.grey, look.known.view(np.uint8)) for look in (first, second)), strict=True)
     if any(found is None or len(found) < LEAST_TRACKS for found in descriptors):
         return None
@@ -180,7 +188,7 @@ def _difference(first: Look, second: Look, matrix: Matrix) -> float:
         moved = np.asarray(cv2.warpPerspective(second.grey, matrix, (width, height), flags=how), np.uint8)
         known = cv2.warpPerspective(second.known.astype(np.uint8) * 255, matrix, (width, height), flags=how) == 255
     both = first.known & known
-    if np.count_nonzero(both) < 0.05 * both.size:
+    if np.count_nonzero(both) < LEAST_KNOWN * both.size:
         return CAP
     return float(np.minimum(cv2.absdiff(first.grey, moved)[both], CAP).mean())
 
