@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import cv2
@@ -45,8 +46,7 @@ def pair_up(
 ) -> Pair:
     """Work out how one frame (uint8 H W 3) moves to the next; `blocked` are their widened holes, `looks` what registration sees."""
     motion = register(*looks)
-    back = np.linalg.inv(motion.matrix)
-    reverse = Motion(np.eye(3) if motion.still else back / back[2, 2], motion.error, motion.cut)
+    reverse = Motion(_reverse(motion.matrix), motion.error, motion.cut)
     holes = blocked[0] > 0, blocked[1] > 0
     if motion.cut or not (holes[0].any() or holes[1].any()):
         return Pair(motion, reverse.matrix, [], [])
@@ -64,13 +64,13 @@ def bridge(pairs: list[Pair], looks: list[Look]) -> list[Pair]:
     """
     bridged = list(pairs)
     seen = [index for index, look in enumerate(looks) if not look.blank]
-    for start, stop in zip(seen[:-1], seen[1:], strict=True):
+    for start, stop in pairwise(seen):
         if stop - start > 1:
             motion = register(looks[start], looks[stop])
             step = np.eye(3) if motion.cut else root(motion.matrix, stop - start)
-            back = np.eye(3) if np.array_equal(step, np.eye(3)) else np.linalg.inv(step)
-            bridged[start:stop] = [Pair(Motion(step, motion.error, False), back, [], [])] * (stop - start)
-            bridged[stop - 1] = replace(bridged[stop - 1], motion=Motion(step, motion.error, motion.cut))
+            even = Pair(Motion(step, motion.error, False), _reverse(step), [], [])
+            bridged[start:stop] = [even] * (stop - start)
+            bridged[stop - 1] = replace(even, motion=Motion(step, motion.error, motion.cut))
     return bridged
 
 
@@ -86,6 +86,12 @@ def root(matrix: Matrix, count: int) -> Matrix:
     rooted = (vectors @ np.diag(values ** (1 / count)) @ np.linalg.inv(vectors)).real
     scaled: Matrix = rooted / rooted[2, 2]
     return scaled
+
+
+def _reverse(matrix: Matrix) -> Matrix:
+    """Return the motion back; standing still stays exactly that."""
+    back = np.asarray(np.linalg.inv(matrix), np.float64)
+    return matrix if np.array_equal(matrix, np.eye(3)) else back / back[2, 2]
 
 
 def _view(frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> View:

@@ -43,7 +43,7 @@ class Look:
     @property
     def blank(self) -> bool:
         """Whether too little is known to say anything about motion."""
-        return np.count_nonzero(self.known) < LEAST_KNOWN * self.known.size
+        return bool(np.count_nonzero(self.known) < LEAST_KNOWN * self.known.size)
 
 
 @dataclass(frozen=True)
