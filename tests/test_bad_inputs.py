@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
     assert "cannot be written" in ended.stderr.splitlines()[-1]
     assert not output.exists()
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.framefill-part"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -59,6 +59,12 @@ def test_where_nothing_moves_there_is_no_flow() -> None:
     assert residuals(view(noisy(picture, 5, 1)), view(noisy(picture, 5, 2)), STILL) == []
 
 
+def test_the_noise_of_a_flat_wall_is_no_flow() -> None:
+    wall = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+    for sigma in (3, 4):
+        assert residuals(view(noisy(wall, sigma, 1)), view(noisy(wall, sigma, 2)), STILL) == []
+
+
 def test_without_a_hole_there_is_nothing_to_do_and_with_nothing_known_nothing_to_see() -> None:
     first, second = planes((4, 0))
     for hole in (np.zeros((HEIGHT, WIDTH), np.bool_), np.ones((HEIGHT, WIDTH), np.bool_)):

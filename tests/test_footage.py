@@ -5,10 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from scenes import Frames, Picture, box, camera_move, farthest, moved_pair, seen_at, shift, texture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import Frames, Matrix, Picture, box, camera_move, farthest, moved_pair, seen_at, shift, texture
 
 from framefill.motion.flow import Residual
-from framefill.motion.footage import Footage, Path, follow, moved, pair_up, sample, widen
+from framefill.motion.footage import Footage, Path, bridge, follow, moved, pair_up, root, sample, widen
 from framefill.motion.regions import Region
 from framefill.motion.registration import look_at
 
@@ -90,6 +92,65 @@ def test_cuts_end_steps_in_both_directions(two_scenes: Footage) -> None:
     assert two_scenes.matrix(2, 5) is None
     assert two_scenes.matrix(5, 2) is None
     assert np.array_equal(two_scenes.matrix(6, 4), np.eye(3))
+
+
+SMALL = st.floats(-1, 1).map(lambda share: share**3)
+
+
+@given(turn=SMALL, zoom=SMALL, x=SMALL, y=SMALL, tilt=SMALL, count=st.integers(2, 12))
+@settings(max_examples=200, deadline=None)
+def test_a_root_of_a_motion_taken_as_often_is_the_motion(turn: float, zoom: float, x: float, y: float, tilt: float, count: int) -> None:
+    matrix = camera_move(HEIGHT, WIDTH, turn=turn / 3, zoom=1.3**zoom, x=30 * x, y=20 * y, tilt=tilt * 2e-4)
+    rooted, power = root(matrix, count), np.eye(3)
+    for _ in range(count):
+        power = follow(rooted, power)
+    assert farthest(power, matrix, HEIGHT, WIDTH) < 0.05
+    assert np.isrealobj(rooted)
+
+
+@pytest.mark.parametrize("matrix", [np.eye(3), shift(24, -6), shift(24 + 1e-9, 0), shift(9, 3) @ np.diag([1 + 1e-9, 1 + 1e-9, 1])])
+def test_roots_of_shifts_are_even_steps(matrix: Matrix) -> None:
+    assert np.allclose(root(matrix, 6), np.eye(3) + (matrix - np.eye(3)) / 6, atol=1e-6)
+
+
+def with_blanks(frames: Frames, blanks: list[int]) -> Footage:
+    holes = [np.full(frames.shape[1:3], i in blanks) for i in range(len(frames))]
+    blocked, looks = [widen(hole) for hole in holes], [look_at(frame, hole) for frame, hole in zip(frames, holes, strict=True)]
+    pairs = [pair_up(frames[i], frames[i + 1], (blocked[i], blocked[i + 1]), (looks[i], looks[i + 1])) for i in range(len(frames) - 1)]
+    return Footage(frames, blocked, bridge(pairs, looks))
+
+
+def test_motion_is_led_evenly_across_frames_that_show_nothing() -> None:
+    frames = seen_at(texture(9, HEIGHT, WIDTH + 40), (HEIGHT, WIDTH), [(3 * i, 0) for i in range(10)])
+    footage = with_blanks(frames, [3, 4, 5])
+    for stop in range(10):
+        matrix = footage.matrix(0, stop)
+        assert matrix is not None
+        assert farthest(matrix, shift(-3 * stop, 0), HEIGHT, WIDTH) < 0.3
+        back = footage.matrix(stop, 0)
+        assert back is not None
+        assert farthest(back @ matrix, np.eye(3), HEIGHT, WIDTH) < 1e-6
+
+
+def test_a_fixed_camera_stays_exactly_fixed_across_them() -> None:
+    footage = with_blanks(np.stack([texture(10, HEIGHT, WIDTH)] * 6), [2, 3])
+    assert np.array_equal(footage.matrix(0, 5), np.eye(3))
+    assert np.array_equal(footage.matrix(5, 0), np.eye(3))
+
+
+@pytest.mark.parametrize("blanks", [[4], [3], [3, 4], [2, 3, 4, 5]])
+def test_a_cut_among_them_is_a_cut_before_the_frame_after(blanks: list[int]) -> None:
+    frames = np.stack([texture(2, HEIGHT, WIDTH)] * 4 + [texture(3, HEIGHT, WIDTH) // 2] * 4)
+    footage = with_blanks(frames, blanks)
+    assert [i for i, pair in enumerate(footage.pairs) if pair.motion.cut] == [max(blanks)] if 4 in blanks else [3]
+    assert footage.matrix(0, 7) is None
+    assert footage.matrix(7, 0) is None
+
+
+def test_frames_that_show_nothing_at_the_ends_or_throughout_lead_nowhere() -> None:
+    frames = np.stack([texture(11, HEIGHT, WIDTH)] * 4)
+    for blanks in ([0, 1], [2, 3], [0, 1, 2, 3]):
+        assert np.array_equal(with_blanks(frames, blanks).matrix(0, 3), np.eye(3))
 
 
 def test_standing_still_is_followed_without_a_rounding() -> None:

@@ -111,3 +111,32 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "job").write_text("a file is in the way")
     with pytest.raises(JobError, match="cannot be written"):
         JobFolder(tmp_path / "job")
+
+
+def test_what_is_not_a_window_is_left_alone_and_every_damage_means_making_it_again(tmp_path: Path) -> None:
+    _fill(tmp_path / "job", 2)
+    stranger = tmp_path / "job" / "window-abc.npz"
+    stranger.write_bytes(b"somebody else's")
+    np.savez(tmp_path / "job" / "window-00001.npz", counts=np.array([1]))
+    folder = JobFolder(tmp_path / "job")
+    folder.begin(IDENTITY)
+    assert folder.finished() == 0
+    assert "damaged" in folder.warnings[0]
+    folder.remove()
+    assert [path.name for path in (tmp_path / "job").iterdir()] == ["window-abc.npz"]
+
+
+def test_no_flipped_bit_is_more_than_a_damaged_window(tmp_path: Path) -> None:
+    _fill(tmp_path / "job", 1)
+    window = tmp_path / "job" / "window-00000.npz"
+    whole = window.read_bytes()
+    for place in range(0, len(whole), 7):
+        window.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        folder = JobFolder(tmp_path / "job")
+        folder.begin(IDENTITY)
+        count = folder.finished()
+        assert count == 0 or np.array_equal(folder.load(0).pixels, _made(0).pixels)
+        if not count:
+            np.savez(tmp_path / "job" / "state-00000.npz", total=np.array(0))
+        folder.windows = 1  # keep the folder
+        folder.leave()

@@ -25,14 +25,16 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, bytes]:
     return clip, mask, whole.read_bytes()
 
 
-# Files are flushed in this order: the manifest, then for each of the six windows the state after it and the window, then the output.
+# Files are flushed in this order: the manifest, then for each of the six windows the state after it and the window, then the
+# names to come, then the output.
 MOMENTS = {
     "writing the manifest": (1, 0),
     "writing the first window": (3, 0),
     "writing the second state": (4, 1),
     "writing the third window": (7, 2),
     "writing the last window": (13, 5),
-    "the output is whole and has no name yet": (14, 6),
+    "noting the names to come": (14, 6),
+    "the output is whole and has no name yet": (15, 6),
 }
 
 
@@ -80,7 +82,7 @@ sys.exit(main())
     assert "2 finished windows are kept" in stopped.stderr.splitlines()[-1]
     assert "the same command goes on" in stopped.stderr.splitlines()[-1]
     assert not output.exists()
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.framefill-part"))
     command = [sys.executable, "-c", program.replace("INTERRUPT", "False"), *arguments]
     again = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     assert again.stdout == f"{output}\n"

@@ -87,3 +87,10 @@ def test_nothing_and_everything_stay(function) -> None:
     for mask in (np.zeros((9, 7), bool), np.ones((9, 7), bool)):
         assert np.array_equal(function(mask, 5), mask)
         assert np.array_equal(function(mask, 40), mask)
+
+
+def test_close_adds_nothing_to_a_box_at_the_frames_edge() -> None:
+    mask = np.zeros((40, 50), np.bool_)
+    mask[:12, 20:30] = True
+    for radius in (3, 20):
+        assert np.array_equal(close(mask, radius), mask)

@@ -61,7 +61,7 @@ def test_overlay_leaves_the_known_part_alone() -> None:
 
 def test_sheet_in_a_place_that_is_not_there(tmp_path: Path) -> None:
     video = clip(1)
-    with pytest.raises(UnwritableMedia, match="contact sheet"):
+    with pytest.raises(UnwritableMedia, match="cannot be written"):
         check_mask(video, open_mask(disc(), video, MaskRule()), tmp_path / "none" / "sheet.png")
 
 

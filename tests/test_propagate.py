@@ -82,20 +82,6 @@ def test_a_camera_that_turns_and_zooms_is_followed() -> None:
     assert psnr(np.stack(frames)[made], filled.frames[made]) > 30
 
 
-def test_a_plane_that_moves_beside_the_camera_is_followed() -> None:
-    """The frame's ground stands still, a wide band with the hole in it moves: the camera alone would bring the wrong place."""
-    ground, band = texture(5, 100, 140), texture(6, 60, 240)
-    frames = np.stack([ground] * 20)
-    for i, frame in enumerate(frames):
-        frame[25:75, 10:130] = band[:50, 4 * i : 4 * i + 120]
-    mask = np.stack([box(100, 140, 40, 55, 18, 18)] * 20)
-    filled = framefill.inpaint(frames, mask, "propagate")
-    made = mask & ~filled.remaining
-    assert made.sum() > 0.9 * mask.sum()
-    assert psnr(frames[made], filled.frames[made]) > 24
-    assert psnr(frames[:-1][made[1:]], frames[1:][made[1:]]) < 18, "the case is too easy: standing still is right too"
-
-
 def test_a_passer_by_is_not_smeared_over_the_background() -> None:
     scene, thing = texture(7, HEIGHT, WIDTH), texture(8, 30, 10)
     frames = np.stack([scene] * 30)
@@ -150,6 +136,19 @@ def test_made_content_moves_with_the_camera() -> None:
         assert np.abs(moved).max() < 25
 
 
+def test_what_was_made_before_a_gap_is_found_again_after_it() -> None:
+    """The camera leaves the hole behind, stays away without anything to fill, and comes back: nothing new is made up."""
+    away = [*[0] * 12, *range(3, 40, 3), *[39] * 80, *range(36, -1, -3), *[0] * 14]
+    frames = noisy(seen_at(texture(5, HEIGHT, WIDTH + 39), (HEIGHT, WIDTH), [(x, 0) for x in away]), 1)
+    mask = np.zeros(frames.shape[:3], np.bool_)
+    for hidden, x in zip(mask, away, strict=True):
+        hidden[20:36, max(0, 6 - x) : max(0, 22 - x)] = True
+    assert not mask[20:104].any()
+    made, filled = stills_made(frames, mask)
+    assert made == [256]
+    assert np.abs(filled[-1][mask[-1]].astype(int) - filled[0][mask[0]]).mean() < 2
+
+
 @pytest.mark.parametrize(("first", "second"), [(HOLE, HOLE), (SMALL, HOLE), (HOLE, SMALL)], ids=["alike", "larger", "smaller"])
 @pytest.mark.parametrize("cut", [13, 20, 33])
 def test_each_scene_is_made_up_once_where_there_is_a_cut(cut: int, first: Hole, second: Hole) -> None:
@@ -180,6 +179,13 @@ def test_nothing_of_one_scene_comes_into_the_other(model: str, cut: int) -> None
         filled = framefill.inpaint(frames, np.stack(masks), model)
         assert not filled.frames[:cut][~filled.remaining[:cut]][:, 2].any()
         assert not filled.frames[cut:][~filled.remaining[cut:]][:, 0].any()
+
+
+def test_nothing_is_brought_over_a_cut_between_scenes_of_the_same_colours() -> None:
+    frames = np.stack([texture(29, HEIGHT, WIDTH)] * 12 + [texture(30, HEIGHT, WIDTH)] * 12)
+    mask = np.stack([np.zeros_like(HOLE)] * 12 + [HOLE] * 12)
+    filled = framefill.inpaint(frames, mask, "propagate")
+    assert np.array_equal(filled.remaining, mask)
 
 
 @pytest.mark.parametrize("gone", [[20], [19, 20], [18, 19, 20, 21]], ids=["one", "two", "four"])
@@ -217,17 +223,83 @@ def test_what_was_seen_long_ago_is_not_forgotten(model: str, hidden_from: int) -
     assert wrong == []
 
 
-def test_a_camera_that_comes_back_is_recognised() -> None:
-    """The place is seen at the start, out of sight for longer than the reach, and hidden when the camera comes back."""
-    away = [*range(0, 60, 6), *[60] * 55, *range(60, -1, -6), *[0] * 10]
-    size = (90, 120)
-    frames = noisy(seen_at(texture(19, size[0], 200), size, [(x, 0) for x in away]), 1)
+def test_a_scene_that_comes_back_is_recognised_wherever_the_camera_looks_now() -> None:
+    """A place is seen at the start only; another scene follows; then the camera looks at the first scene again, further right."""
+    size = (160, 300)
+    first, second = seen_at(texture(19, size[0], size[1] + 150), size, [(0, 0), (150, 0)])
+    frames = noisy(np.stack([first] * 5 + [texture(20, *size) // 2] * 55 + [second] * 4), 1)
     mask = np.zeros(frames.shape[:3], np.bool_)
-    mask[:2, 60:70, 100:110] = True  # something to fill in the first window: only then is there a window
-    mask[66:, 30:60, :50] = np.arange(50) < 50 - np.array(away[66:])[:, None, None]
+    mask[:20, 140:150, :10] = True  # something to fill in the first window: only then is there a window
+    mask[60:, 60:100, 40:90] = True
     filled = framefill.inpaint(frames, mask, "propagate")
-    assert (filled.provenance[-1][mask[-1]] == PROPAGATED).mean() > 0.95
-    assert psnr(frames[-1][mask[-1]], filled.frames[-1][mask[-1]]) > 30
+    late = mask[60:]
+    assert (filled.provenance[60:][late] == PROPAGATED).mean() > 0.98
+    assert psnr(frames[60:][late], filled.frames[60:][late]) > 30
+
+
+def test_far_frames_of_another_scene_are_not_believed_however_many_agree() -> None:
+    red, blue = red_and_blue()
+    frames, mask = np.stack([red] * 130 + [blue] * 50), np.stack([SMALL] * 130 + [HOLE] * 50)
+    filled, states = by_hand(lambda: Propagate("propagate", None), frames, mask)
+    assert len(states[-1]["far_indices"]) >= 4
+    assert filled.remaining[170][HOLE].all()
+
+
+def test_what_is_remembered_has_a_bound_and_reaches_from_now_to_the_start() -> None:
+    scene = texture(24, 12, 16)
+    mask = np.zeros((420, 12, 16), np.bool_)
+    mask[:, 5:9, 5:9] = True
+    _, states = by_hand(lambda: Propagate("auto", smooth), np.stack([scene] * 420), mask)
+    sizes = [sum(array.nbytes for array in state.values()) for state in states]
+    assert max(sizes[12:]) == sizes[12]
+    kept = states[-1]["far_indices"].tolist()
+    assert kept[0] == 0
+    assert kept[-1] >= 400 - 40
+    assert 4 <= len(kept) <= 8
+    assert kept == sorted(kept)
+
+
+def test_a_halo_around_a_hole_is_not_remembered() -> None:
+    """Pixels beside a hole are mixed with what it hides; that the hole itself was filled makes them no better."""
+    scene, hole, more = texture(27, HEIGHT, WIDTH), box(HEIGHT, WIDTH, 22, 32, 12, 12), box(HEIGHT, WIDTH, 15, 25, 26, 26)
+    halo = box(HEIGHT, WIDTH, 21, 31, 14, 14) & ~hole
+    frames, mask = np.stack([scene] * 100), np.stack([more] * 100)
+    frames[0][halo], mask[0] = (255, 0, 0), hole
+    mask[1] = more & ~box(HEIGHT, WIDTH, 20, 30, 16, 16)  # shows the hole's place, and of the halo's only a rim of its own
+    filled = framefill.inpaint(frames, mask, "propagate")
+    assert not filled.remaining[0].any()
+    assert filled.remaining[99][halo].all()
+    assert np.array_equal(filled.frames[99][hole], scene[hole])
+
+
+def test_what_is_out_of_reach_is_forgotten() -> None:
+    made: list[Propagate] = []
+
+    def make() -> Propagate:
+        made.append(Propagate("auto", smooth))
+        return made[0]
+
+    by_hand(make, np.stack([texture(28, 12, 16)] * 240), np.stack([box(12, 16, 5, 5, 4, 4)] * 240))
+    assert len(made) == 1
+    for kept in (made[0]._looked, made[0]._paired):
+        assert len(kept) <= made[0].window + 2 * made[0].reach
+        assert min(kept) > 100
+
+
+def test_a_far_frame_is_met_where_the_camera_has_gone_since_the_window_began() -> None:
+    """The far frame is found again from one frame of the window; the others are up to nineteen steps of the camera away."""
+    start = [0] * 20
+    frames = seen_at(texture(25, 80, 160), (80, 120), [(x, 0) for x in [*start, *[38] * 61, *range(38, 0, -2), *start]])
+    mask = np.zeros(frames.shape[:3], np.bool_)
+    mask[:20, :6, 100:] = True
+    for i in range(81, len(frames)):
+        x = max(38 - 2 * (i - 81), 0)
+        mask[i, 30:50, max(5 - x, 0) : max(30 - x, 0)] = True
+    filled = framefill.inpaint(frames, mask, "propagate")
+    late = mask[81:]
+    assert (filled.provenance[81:][late] == PROPAGATED).mean() > 0.95
+    made = late & ~filled.remaining[81:]
+    assert psnr(frames[81:][made], filled.frames[81:][made]) > 30
 
 
 def test_outside_the_frame_stands_what_the_camera_saw_there() -> None:
@@ -242,19 +314,56 @@ def test_outside_the_frame_stands_what_the_camera_saw_there() -> None:
     assert np.array_equal(middle[:, 20:-20], frames[15])
 
 
-def test_a_flow_of_ones_own_takes_the_place_of_dis() -> None:
-    ground, band = texture(21, 100, 140), texture(22, 60, 240)
-    frames = np.stack([ground] * 4)
+def plane(count: int) -> tuple[Frames, NDArray[np.bool_]]:
+    """The frame's ground stands still; a wide band with the hole in it moves by 4 pixels a frame."""
+    ground, band = texture(5, 100, 140), texture(6, 60, 240)
+    frames = np.stack([ground] * count)
     for i, frame in enumerate(frames):
-        frame[25:75, 10:130] = band[:50, 3 * i : 3 * i + 120]
+        frame[25:75, 10:130] = band[:50, 4 * i : 4 * i + 120]
+    return frames, np.stack([box(100, 140, 40, 55, 18, 18)] * count)
+
+
+def test_a_plane_that_moves_beside_the_camera_is_followed() -> None:
+    frames, mask = plane(20)
+    filled = framefill.inpaint(frames, mask, "propagate")
+    made = mask & ~filled.remaining
+    assert made.sum() > 0.9 * mask.sum()
+    assert psnr(frames[made], filled.frames[made]) > 24
+    assert psnr(frames[:-1][made[1:]], frames[1:][made[1:]]) < 18, "the case is too easy: standing still is right too"
+
+
+def test_flow_is_the_same_whatever_opencv_was_told_about_threads() -> None:
+    frames, mask = plane(5)
+    before, results = cv2.getNumThreads(), []
+    try:
+        for threads in (1, 2, 5):
+            cv2.setNumThreads(threads)
+            results.append(by_hand(lambda: Propagate("auto", smooth), frames, mask)[0].frames.tobytes())
+    finally:
+        cv2.setNumThreads(before)
+    assert len(set(results)) == 1
+
+
+def test_a_flow_of_ones_own_takes_the_place_of_dis() -> None:
     calls = []
 
     def flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
         calls.append(first.shape)
         return np.zeros((*first.shape, 2), np.float32)
 
-    by_hand(lambda: Propagate("mine", None, flow), frames, np.stack([box(100, 140, 40, 55, 18, 18)] * 4))
+    by_hand(lambda: Propagate("mine", None, flow), *plane(4))
     assert len(calls) == 6  # three pairs, both ways
+
+
+def test_the_smooth_fill_meets_the_rim_and_reads_nothing_hidden() -> None:
+    picture = texture(26, HEIGHT, WIDTH)
+    slope = np.broadcast_to((60 + 2 * np.arange(WIDTH)).astype(np.uint8)[None, :, None], picture.shape)
+    filled = smooth(np.where(HOLE[..., None], np.uint8(255), slope), HOLE)
+    assert np.array_equal(filled[~HOLE], slope[~HOLE])
+    assert np.abs(filled.astype(int) - slope)[HOLE].max() < 20
+    assert np.array_equal(smooth(np.where(HOLE[..., None], np.uint8(0), picture), HOLE), smooth(picture, HOLE))
+    everything = np.ones_like(HOLE)
+    assert np.array_equal(smooth(picture, everything), smooth(slope, everything))
 
 
 def test_a_moved_matrix_is_the_inverse_of_the_camera() -> None:

@@ -116,6 +116,19 @@ def test_the_error_is_measured_on_the_rim_alone_and_carried_to_the_near_side_of_
     assert (rim_error(colours, target, target.unknown) == 1600).all(), "a source that shows nothing of the rim cannot be trusted"
 
 
+def test_a_far_frame_found_from_one_frame_is_met_from_another() -> None:
+    canvas = texture(7, HEIGHT, WIDTH + 40)
+    frames = seen_at(canvas, (HEIGHT, WIDTH), [(10, 0), (16, 0), (22, 0)])
+    step = Pair(Motion(shift(-6, 0), 0.0, False), shift(6, 0), [], [])
+    footage = Footage(frames, [widen(HOLE)] * 3, [step, step])
+    key = KeyFrame(canvas[:, :WIDTH], widen(NO_HOLE), shift(10, 0), 0, 60)
+    for index in range(3):
+        target = target_in(footage, index)
+        (source,) = from_key_frames(footage, [key], target, target.unknown)
+        assert np.array_equal(source.colours[source.usable], truth_at(frames[index], target)[source.usable])
+        assert source.usable[target.unknown].all()
+
+
 def test_a_far_key_frame_gives_what_is_missing_and_is_not_asked_for_more() -> None:
     canvas = texture(6, HEIGHT, WIDTH + 40)
     here, far = seen_at(canvas, (HEIGHT, WIDTH), [(10, 0), (0, 0)])

@@ -230,7 +230,7 @@ def test_remux_copies_every_packet(tmp_path: Path, rotation: int, suffix: str) -
             assert np.array_equal(before.rgb, after.rgb)
             assert copy.seconds(after) == pytest.approx(reader.seconds(before), abs=0.0006)
     assert first.num_frames == 6
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.framefill-part"))
 
 
 def test_remux_is_the_same_each_time(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_every_codec_keeps_size_count_times_and_picture(tmp_path: Path, target: 
     assert seconds(second, again) == pytest.approx(seconds(first, frames), abs=0.0006)
     assert differs(frames, again) < 2.5
     assert writer.warnings == []
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.framefill-part"))
 
 
 def test_crf_changes_the_size(tmp_path: Path) -> None:
@@ -344,8 +344,8 @@ def test_what_cannot_be_written_says_why_in_one_line(tmp_path: Path) -> None:
     locked.chmod(0o500)
     if not os.access(locked, os.W_OK):  # root may write anywhere
         assert "Permission denied" in unwritable(locked / "b.mp4", source)
-    (tmp_path / "c.mp4.part").mkdir()
-    (tmp_path / "c.mp4.part/x").touch()
+    (tmp_path / ".c.mp4.framefill-part").mkdir()
+    (tmp_path / ".c.mp4.framefill-part/x").touch()
     rewrite(source, tmp_path / "c.mp4")  # what a former run left is no obstacle
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "folder.mp4/x").touch()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from framefill.errors import UnreadableMedia, UnwritableMedia, UsageError
+from framefill.jobs.hashes import files_of
 from framefill.jobs.settings import FillSettings
 from framefill.media.images import STILL
 
@@ -22,7 +23,7 @@ def expand_inputs(inputs: Sequence[str]) -> list[str]:
         if Path(source).exists() or not glob.has_magic(source):
             found.append(source)
             continue
-        matches = sorted(glob.glob(source))  # noqa: PTH207 - patterns may be absolute
+        matches = _matches(source)
         if not matches:
             raise UnreadableMedia(f"{source} matches no file")
         found += [source] if _is_picture(matches[0]) else matches
@@ -65,6 +66,17 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UnwritableMedia(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+
+def _matches(source: str) -> list[str]:
+    """What a pattern names: its folder as it is written, as for frames, else with wildcards in the folder too."""
+    path = Path(source)
+    literal = str(Path(glob.escape(str(path.parent))) / path.name)
+    return (
+        sorted(glob.glob(literal))  # noqa: PTH207 - Path.glob takes hidden files too
+        or [str(file) for file in files_of(source)]
+        or sorted(glob.glob(source))  # noqa: PTH207 - patterns may be absolute
+    )
 
 
 def _is_picture(source: str) -> bool:

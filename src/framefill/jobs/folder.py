@@ -5,6 +5,7 @@
       job.json         what decides the made pixels: hashes of the inputs, settings, family, versions
       window-00012.npz the made pixels of one finished window, only inside the mask
       state-00012.npz  what the filler hands on after that window (only the newest is kept)
+      ending.json      the files about to get their final names: after a kill, finding them there is no surprise
 
 Every file is written under another name, flushed to the disk and renamed: one that is there is whole. `job.json` comes first, so
 that a window never lies beside settings it was not made with.
@@ -12,11 +13,11 @@ that a window never lies beside settings it was not made with.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
-import zipfile
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,18 +31,24 @@ from framefill.jobs.record import JsonValue
 from framefill.jobs.sliding import Made
 
 SCHEMA = 1
+OURS = re.compile(r"(?:lock|(?:job|ending)\.json|(?:window|state)-[0-9]{5,}\.npz)(?:\.part)?")
+ENDING = "ending.json"
 
 
 class JobFolder:
     """The files of one job. Windows are saved in order; `load` gives back those of an earlier run with the same identity."""
 
     def __init__(self, path: Path) -> None:
-        """Make or enter the folder `path` and lock it; raises JobError when another process holds it or it cannot be written."""
+        """Make or enter the folder `path` and lock it; raises JobError when another process holds it, it cannot be written, or
+        it is somebody else's.
+        """
         self.path = path
         self.warnings: list[str] = []
         self.windows = 0  # finished ones that lie here
         try:
             path.mkdir(exist_ok=True)
+            if not self.has_manifest and len(self._ours()) < len(list(path.iterdir())):
+                raise JobError(f"the folder {path} is not framefill's own, and the job needs that name; choose another output")
             self._lock = FolderLock(path / "lock")
         except OSError as error:
             raise JobError(f"the job folder {path} cannot be written: {error.strerror}; choose another place for the output") from error
@@ -58,6 +65,7 @@ class JobFolder:
         found = _read_json(self._manifest)
         if found == wanted:
             return
+        (self.path / ENDING).unlink(missing_ok=True)
         if self.windows:
             changed = ", ".join(key for key in wanted if found is None or found.get(key) != wanted[key])
             self.warnings.append(f"{self.path} held an earlier job with other {changed}: started anew")
@@ -69,11 +77,11 @@ class JobFolder:
         """Return how many windows, from the first on, can be taken over: each whole, and the state after the last of them there."""
         count = 0
         windows = self._windows()
-        while count in windows and self._intact(windows[count]):
+        while count in windows and _reads(self.load, count):
             count += 1
         if count < len(windows):
             self.warnings.append(f"a damaged window in {self.path}: the windows from number {count} on are computed again")
-        while count and not self._has_state(count - 1):
+        while count and not _reads(self.load_state, count - 1):
             count -= 1
         self._forget_from(count)
         return count
@@ -111,10 +119,22 @@ class JobFolder:
             self.remove()
 
     def remove(self) -> None:
-        """Delete the folder and all in it."""
+        """Delete what framefill put into the folder, and the folder if nothing else is in it."""
         self.windows = 0
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for path in sorted(self._ours(), key=lambda path: path.name == "lock"):  # the lock guards the others to the last
+                path.unlink()
+            self.path.rmdir()
         self._lock.release()
+
+    def announce(self, targets: Sequence[Path]) -> None:
+        """Note that these files are about to get their final names; see `announced`."""
+        text = json.dumps({"targets": [str(target.resolve()) for target in targets]})
+        self._write(self.path / ENDING, lambda file: file.write(text.encode()))
+
+    def end(self) -> None:
+        """Forget what was announced: all is done, and the next run with these names is a new one."""
+        (self.path / ENDING).unlink(missing_ok=True)
 
     @property
     def _manifest(self) -> Path:
@@ -127,24 +147,17 @@ class JobFolder:
         return self.path / f"state-{number:05d}.npz"
 
     def _windows(self) -> dict[int, Path]:
-        return {int(path.stem.rpartition("-")[2]): path for path in self.path.glob("window-*.npz")}
+        numbers = {_number(path) for path in self._ours() if path.name.startswith("window-") and path.suffix == ".npz"}
+        return {number: self._window(number) for number in numbers if self._window(number).exists()}
 
-    def _has_state(self, number: int) -> bool:
-        return self._state(number).exists() and self._intact(self._state(number))
+    def _ours(self) -> list[Path]:
+        return [path for path in self.path.iterdir() if OURS.fullmatch(path.name)]
 
     def _forget_from(self, number: int) -> None:
-        for path in [*self.path.glob("window-*.npz"), *self.path.glob("state-*.npz"), *self.path.glob("*.part")]:
-            if path.suffix == ".part" or int(path.stem.rpartition("-")[2]) >= number:
+        for path in self._ours():
+            if path.suffix == ".part" or (path.suffix == ".npz" and _number(path) >= number):
                 path.unlink()
         self.windows = len(self._windows())
-
-    @staticmethod
-    def _intact(path: Path) -> bool:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is None
-        except (zipfile.BadZipFile, OSError, EOFError):
-            return False
 
     def _save_arrays(self, path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         self._write(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
@@ -163,9 +176,27 @@ class JobFolder:
             ) from error
 
 
+def announced(folder: Path) -> set[str]:
+    """Return the final names that a job killed while it ended was giving to its files; none when it had not come so far."""
+    found = (_read_json(folder / ENDING) or {}).get("targets")
+    return {str(name) for name in found} if isinstance(found, list) else set()
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _reads(load: Callable[[int], object], number: int) -> bool:
+    try:
+        load(number)
+    except Exception:  # flipped bits make zipfile and numpy raise nearly anything, and each means: make it again
+        return False
+    return True
+
+
 def _read_json(path: Path) -> dict[str, JsonValue] | None:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else {}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from framefill.errors import UnreadableMedia
+from framefill.media.images import find_frames
 
 
 def files_of(source: str | Path) -> list[Path]:
-    """List the files behind a source in a fixed order: the file itself, a folder's files, or a pattern's matches."""
+    """List the files behind a source in a fixed order: the file itself, a folder's files, or a pattern's matches.
+
+    Patterns mean here what they mean to the readers of frames and of masks: `%06d` and wildcards, in the file name only.
+    """
     path = Path(source)
     if path.is_dir():
         return sorted(entry for entry in path.iterdir() if entry.is_file())
     if path.exists():
         return [path]
-    return sorted(Path(match) for match in glob.glob(str(source)) if Path(match).is_file())  # noqa: PTH207 - patterns may be absolute
+    found = {match for match in path.parent.glob(path.name) if match.is_file()}  # masks may be of kinds that frames are not
+    with contextlib.suppress(UnreadableMedia):
+        found.update(find_frames(path) or ())
+    return sorted(found)
 
 
 def sha256_of(source: str | Path) -> str:

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from framefill.errors import FramefillError, JobError, UsageError
 from framefill.families.base import Filler, Span, State
-from framefill.jobs.folder import JobFolder
+from framefill.jobs.folder import JobFolder, announced
 from framefill.jobs.hashes import Hashing
 from framefill.jobs.lanes import Behind, ahead
 from framefill.jobs.plan import Plan, make_plan
 from framefill.jobs.record import JsonValue, RunRecord, peak_memory_mb, versions
 from framefill.jobs.scene import Item, Waiting
 from framefill.jobs.settings import FillSettings
-from framefill.jobs.sink import Done, Sink
+from framefill.jobs.sink import Done, Sink, draw_provenance
 from framefill.jobs.sliding import Made, spans
-from framefill.jobs.targets import check_targets, job_folder_of
+from framefill.jobs.targets import check_targets, job_folder_of, targets_of
 from framefill.media.reader import open_video
 from framefill.media.remux import remux
 from framefill.media.writer import VideoWriter
@@ -51,10 +51,17 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C; its text says how to go on."""
 
 
-def run(settings: FillSettings, *, filler: Filler | None = None, progress: Callable[[Progress], None] | None = None) -> RunRecord:
+def run(
+    settings: FillSettings,
+    *,
+    filler: Filler | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    finish: Callable[[RunRecord], None] | None = None,
+) -> RunRecord:
     """Fill one clip as `settings` say and return what was done, measured; the output has its final name when this returns.
 
-    `filler` takes the place of the family named by `settings.model`. `progress` is called before the first and after every window.
+    `filler` takes the place of the family named by `settings.model`. `progress` is called before the first and after every window,
+    `finish` with the record as long as the job is remembered: killed in it, the same call comes to it again.
     Raises UsageError, MediaError or JobError, and Interrupted on Ctrl-C; then nothing new stands under the output's name, and the
     same call goes on where this one stopped.
     """
@@ -64,7 +71,11 @@ def run(settings: FillSettings, *, filler: Filler | None = None, progress: Calla
         plan = make_plan(settings, reader, filler)
         with _job_folder(settings) as folder:
             job = _Job(plan, folder, progress or (lambda _: None))
-            return job.run(began)
+            record = job.run(began)
+            if finish is not None:
+                finish(record)
+            folder.end()
+            return record
 
 
 @contextmanager
@@ -110,8 +121,13 @@ class _Job:
 
     def run(self, began: float) -> RunRecord:
         """Fill the clip; `began` is the moment the whole run started."""
+        if announced(self._folder.path):
+            self._begin()
+            check_targets(self._settings)  # what an earlier run announced counts only if it was the same job
         untouched = self._frames_if_nothing_is_masked()
         if untouched is not None and self._plan.can_copy:
+            self._draw_untouched()
+            self._announce()
             self._warnings += remux(self._plan.reader.path, self._settings.output)
             return self._record(began, untouched)
         if untouched is None and self._folder.has_manifest:
@@ -129,7 +145,10 @@ class _Job:
             if not item.empty:
                 return None
         if not inside:
-            raise UsageError(f"--start {self._settings.start:g} s is after the clip's last frame; give an earlier time")
+            start, reader = self._settings.start, self._plan.reader
+            if any(reader.seconds(frame) >= start for frame in reader):
+                raise UsageError(f"no frame lies between --start {start:g} s and --end {self._settings.end:g} s; give a longer time")
+            raise UsageError(f"--start {start:g} s is after the clip's last frame; give an earlier time")
         return count
 
     def _fill(self) -> None:
@@ -150,6 +169,7 @@ class _Job:
             for done in self._filled(items):
                 writing.put(done)
             writing.finish()
+            self._announce()
         for file in files:
             self._warnings += file.warnings
 
@@ -206,6 +226,20 @@ class _Job:
             self._begun = True
             hashes: dict[str, JsonValue] = dict(self._hashing.result())
             self._folder.begin({"inputs": hashes, **self._plan.identity()})
+
+    def _announce(self) -> None:
+        self._begin()
+        self._folder.announce(targets_of(self._settings))
+
+    def _draw_untouched(self) -> None:
+        """Write the provenance map of a clip in which all is known."""
+        if self._settings.provenance is None:
+            return
+        with VideoWriter(self._settings.provenance, self._plan.scene.meta) as drawn:
+            for item in self._plan.scene:
+                origin = np.zeros(item.fill.shape, np.uint8)
+                drawn.write(item.frame, draw_provenance(item.frame.rgb, origin))
+        self._warnings += drawn.warnings
 
     def _record(self, began: float, copied: int | None) -> RunRecord:
         plan, settings, sink = self._plan, self._settings, self._sink

@@ -233,6 +233,8 @@ class _Clip:
 
 
 def _survey(source: MaskSource, rule: MaskRule, size: tuple[int, int], video: VideoMeta) -> Survey:
+    if source.size is not None:
+        _check_size(source.size, size, video)
     survey = Survey(source.lossy, DEFAULT_THRESHOLD if rule.threshold is None else rule.threshold)
     for raw in source:
         if survey.count == 0:

@@ -45,7 +45,9 @@ def erode(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 
 def close(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Fill the gaps in the hole that are narrower than 2 `radius` pixels: `dilate`, then `erode` by the same radius."""
-    return erode(dilate(mask, radius), radius)
+    # Beyond the frame's edge too, what is grown must be there to shrink back from, else the hole would keep what it grew at the edge.
+    wide = erode(dilate(np.pad(mask, radius), radius), radius)
+    return wide[radius : radius + mask.shape[0], radius : radius + mask.shape[1]].copy()
 
 
 def feather(mask: NDArray[np.bool_], width: int) -> NDArray[np.float32]:

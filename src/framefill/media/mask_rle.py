@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from framefill.errors import MaskMismatch, UnreadableMedia
 
+_MOST_PIXELS = 1 << 28  # 16384x16384: a few bytes of JSON can ask for any amount of memory
+
 
 def decode_rle(counts: str | Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
     """One run-length mask as bool H W, True = unknown.
@@ -91,7 +93,7 @@ def read_rle_file(path: Path) -> RleClip:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UnreadableMedia(f"{path}: not a JSON file that can be read ({error}); write it again") from error
     if not isinstance(content, dict):
         raise MaskMismatch(f'{path.name}: expected an object {{"size": [H, W], "frames": [...]}}, found {type(content).__name__}')
@@ -108,6 +110,8 @@ def read_rle_file(path: Path) -> RleClip:
 
 def _size_of(size: object, path: Path) -> tuple[int, int]:
     if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise MaskMismatch(f'{path.name}: "size" is {size[1]}x{size[0]}, which no video has; correct it')
         return size[0], size[1]
     raise MaskMismatch(f'{path.name}: "size" is {size!r}, expected [height, width] in pixels')
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from framefill.errors import UnwritableMedia, UsageError
+from framefill.errors import UsageError
 from framefill.media.mask import MaskReader, Target
+from framefill.media.part import Part
 from framefill.media.video import Frame
 
 _TINT = np.array([255, 32, 96], np.float32)  # a red that neither skin, grass nor sky comes near
@@ -204,10 +205,7 @@ def _wrapped(lines: list[tuple[str, tuple[int, int, int]]]) -> list[tuple[str, t
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        picture.save(part, format="PNG")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UnwritableMedia(f"{path}: the contact sheet cannot be written ({error.strerror or error}); choose another place") from error
+    with Part(path) as part:
+        with part.writing():
+            picture.save(part.path, format="PNG")
+        part.keep()

@@ -33,8 +33,10 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 class MaskSource(ABC):
     """One mask clip. `name` says what it is in a few words; `fps` is None when it has no clock; `lossy` when a codec blurred its levels.
 
-    `warnings` is filled while reading, one line each.
+    `warnings` is filled while reading, one line each. `size` (height, width) is told by a source that knows it before decoding.
     """
+
+    size: tuple[int, int] | None = None
 
     def __init__(self, name: str, *, lossy: bool = False, fps: float | None = None) -> None:
         self.name = name
@@ -181,6 +183,7 @@ class RleSource(MaskSource):
     def __init__(self, path: Path) -> None:
         self._content = read_rle_file(path)
         super().__init__(f"run-length JSON {path.name}", fps=self._content.fps)
+        self.size = self._content.size
 
     def __iter__(self) -> Iterator[RawMask]:
         for index, mask in enumerate(self._content):

@@ -1,4 +1,4 @@
-"""Writing under a `.part` name beside the target, which appears whole or not at all."""
+"""Writing under a name of framefill's own beside the target, which appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from types import TracebackType
 from framefill.errors import UnwritableMedia
 
 
+def part_of(target: Path) -> Path:
+    """Return the hidden name beside `target` under which it is made; a file of that name is taken for framefill's own leavings."""
+    return target.with_name(f".{target.name}.framefill-part")
+
+
 class Part:
     """A target in the making: `path` is where to write, `keep` gives it its final name, leaving without `keep` removes it.
 
@@ -20,7 +25,7 @@ class Part:
 
     def __init__(self, target: Path, folder: bool = False) -> None:
         self.target = target
-        self.path = target.with_name(target.name + ".part")
+        self.path = part_of(target)
         self._kept = False
         if not target.parent.is_dir():
             raise UnwritableMedia(f"{target} cannot be written: the folder {target.parent} does not exist; make it first")
@@ -48,7 +53,9 @@ class Part:
         """Rename to the final name, in place of what was there."""
         with self.writing():
             if self.path.is_dir() and self.target.is_dir():
-                old = self.target.with_name(self.target.name + ".old")
+                old = self.target.with_name(f".{self.target.name}.framefill-old")
+                if old.exists():  # a run was killed between the two renamings below or after them
+                    shutil.rmtree(old)
                 self.target.replace(old)
                 self.path.replace(self.target)
                 shutil.rmtree(old)

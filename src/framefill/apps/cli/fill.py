@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import typer
@@ -67,12 +68,16 @@ def fill_all(settings: FillSettings, inputs: Sequence[str], printing: Printing) 
 
 def _fill_one(settings: FillSettings, printing: Printing) -> None:
     with showing(str(settings.input), printing.quiet) as display:
-        record = run(settings, progress=display)
+        record = run(settings, progress=display, finish=partial(_report, settings, printing))
         display.tell((*(f"warning: {warning}" for warning in record.warnings), _figures(record)))
         if settings.report is not None:
-            write_report(record, settings.report, command=shlex.join(["framefill", *printing.arguments]))
             display.tell((f"report: {settings.report}",))
     print(json.dumps(record.summary()) if printing.json else record.output, flush=True)
+
+
+def _report(settings: FillSettings, printing: Printing, record: RunRecord) -> None:
+    if settings.report is not None:
+        write_report(record, settings.report, command=shlex.join(["framefill", *printing.arguments]))
 
 
 def _figures(record: RunRecord) -> str:

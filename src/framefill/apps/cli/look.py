@@ -62,9 +62,11 @@ def _number(value: Fraction | None) -> float | None:
 
 def check_mask(video: str, fps: Fraction | None, mask: str | None, boxes: Sequence[str], rule: MaskRule, sheet: Path) -> None:
     """Print how a mask is understood for a video and write the contact sheet."""
+    from framefill.jobs.targets import check_sheet
     from framefill.media import mask_sheet
     from framefill.media.mask import open_mask
 
+    check_sheet(sheet, [video] if mask is None else [video, mask])
     with open_video(video, fps) as reader:
         found = mask_sheet.check_mask(reader, open_mask(mask, reader, rule, boxes), sheet)
         for line in found.lines:
