@@ -182,8 +182,8 @@ def test_nothing_of_one_scene_comes_into_the_other(model: str, cut: int) -> None
 
 
 def test_nothing_is_brought_over_a_cut_between_scenes_of_the_same_colours() -> None:
-    frames = np.stack([texture(29, HEIGHT, WIDTH)] * 12 + [texture(30, HEIGHT, WIDTH)] * 12)
-    mask = np.stack([np.zeros_like(HOLE)] * 12 + [HOLE] * 12)
+    frames = np.stack([texture(40, 100, 140)] * 12 + [texture(41, 100, 140)] * 12)
+    mask = np.stack([np.zeros((100, 140), np.bool_)] * 12 + [box(100, 140, 30, 40, 40, 40)] * 12)
     filled = framefill.inpaint(frames, mask, "propagate")
     assert np.array_equal(filled.remaining, mask)
 

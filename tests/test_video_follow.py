@@ -282,3 +282,100 @@ def test_real_files(shared: Path, tmp_path: Path) -> None:
     assert [track.kind for track in probe(tmp_path / "b.mp4").tracks] == [track.kind for track in probe(source).tracks]
     assert remux(source, tmp_path / "c.mp4") == []
     assert mediafiles.packets(tmp_path / "c.mp4", "video") == mediafiles.packets(source, "video")
+
+
+def reordered(path: Path, **more: object) -> Path:
+    """A clip with B-frames, whose first packets in Matroska have no decoding time."""
+    return mediafiles.write_video(path, frames=20, options={"bf": "2", "preset": "fast", "g": "20"}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["b.mkv", "b.mp4", "b.ts"])
+def test_remux_makes_up_the_first_decoding_times(tmp_path: Path, target: str) -> None:
+    source = reordered(tmp_path / "a.mkv", sounds=[Sound("aac", 0.8)])
+    with av.open(str(source)) as container:
+        assert next(container.demux(video=0)).dts is None
+    assert can_remux(source, tmp_path / target)
+    assert remux(source, tmp_path / target) == []
+    assert len(mediafiles.decode(tmp_path / target)) == 20
+    with open_video(source) as first, open_video(tmp_path / target) as second:
+        for before, after in zip(first, second, strict=True):
+            assert np.array_equal(before.rgb, after.rgb)
+            assert second.seconds(after) == pytest.approx(first.seconds(before), abs=0.0006)
+
+
+def cut_at_the_front(source: Path, target: Path) -> Path:
+    """A copy whose edit list hides the first half: packets before zero stay in the file."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                ticks = round(Fraction(2, 5) / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - ticks, packet.dts - ticks, streams[packet.stream.index]
+                new.mux(packet)
+    return target
+
+
+def test_what_an_edit_list_hides_stays_hidden(tmp_path: Path) -> None:
+    plain = reordered(tmp_path / "plain.mp4", sounds=[Sound("aac", 0.8)])
+    source = cut_at_the_front(plain, tmp_path / "a.mp4")
+    with open_video(source) as reader:
+        shown = len(list(reader))
+    assert shown == 10
+    assert can_remux(source, tmp_path / "b.mp4")
+    assert not can_remux(source, tmp_path / "b.mkv")
+    assert rewrite(source, tmp_path / "b.mkv") == []
+    assert sound_length(tmp_path / "b.mkv")[0] == pytest.approx(0.4, abs=0.06)
+
+
+def damage_sound(source: Path, target: Path) -> Path:
+    """A copy in which two sound packets come with times before the one before."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    data = bytearray(target.read_bytes())
+    with av.open(str(target)) as file:
+        places = [packet.pos for packet in file.demux(audio=0) if packet.size]
+    for place in places[8:10]:
+        start = data.index(b"\xa3", place - 12)  # a SimpleBlock: kind, size, track, time
+        data[start + 4 : start + 6] = b"\x00\x00"  # the time within the cluster
+    target.write_bytes(bytes(data))
+    return target
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.mkv"])
+def test_damaged_sound_is_skipped_and_said(tmp_path: Path, target: str) -> None:
+    plain = mediafiles.write_video(tmp_path / "plain.mkv", frames=25, sounds=[Sound("aac", 1.0)])
+    source = damage_sound(plain, tmp_path / "a.mkv")
+    for write in (rewrite, remux):
+        warnings = write(source, tmp_path / target)
+        assert len(warnings) == 1
+        assert "damaged place" in warnings[0]
+        assert len(mediafiles.decode(tmp_path / target)) == 25
+        assert sound_length(tmp_path / target)[0] > 0.7
+
+
+@pytest.mark.parametrize("codec", ["flac", "pcm_s16le"])
+def test_a_transport_stream_gets_sound_that_players_find(tmp_path: Path, codec: str) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mkv", sounds=[Sound(codec, 0.5)], words=[Words("srt")])
+    warnings = rewrite(source, tmp_path / "b.ts")
+    assert "is coded again as aac" in warnings[0]
+    assert "subtitle track 2 (subrip) is left out" in warnings[1]
+    assert not can_remux(source, tmp_path / "b.ts")
+    assert [track.codec for track in probe(tmp_path / "b.ts").tracks] == ["aac"]
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("b.gif", "1 sound track, 1 subtitle track, 1 chapter left out: .gif holds only pictures"),
+        ("folder", "1 sound track, 1 subtitle track, 1 chapter left out: a folder of PNGs holds only pictures"),
+        ("b.ts", "chapters are left out: .ts cannot hold them"),
+        ("b.avi", "chapters are left out: .avi cannot hold them"),
+    ],
+)
+def test_what_cannot_follow_is_said(tmp_path: Path, target: str, says: str) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mkv", frames=3, sounds=[Sound("ac3")], words=[Words("srt")], chapters=[(0, 200, "one")])
+    assert says in rewrite(source, tmp_path / target)

@@ -428,3 +428,21 @@ def test_a_change_of_size_in_the_middle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
     with pytest.raises(UnreadableMedia, match="is 96x64, the first 64x48"), open_video(tmp_path / "c.ts") as reader:
         list(reader)
+
+
+def test_auto_chooses_what_can_be_written(tmp_path: Path) -> None:
+    """HEVC of 10 bit keeps its codec, but below 64x64 there is no encoder for it."""
+    for size, codec in (((64, 48), "h264"), ((64, 64), "hevc")):
+        source = mediafiles.write_video(tmp_path / "a.mp4", codec="libx265", pix_fmt="yuv420p10le", size=size, frames=2)
+        rewrite(source, tmp_path / "b.mp4")
+        assert back(tmp_path / "b.mp4")[0].meta.codec == codec
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
+    source = mediafiles.write_images(tmp_path / "in", 2)
+    with pytest.raises(UsageError, match="a folder that exists"):
+        rewrite(source, tmp_path / "out.v2")
+    (tmp_path / "out.v2").mkdir()
+    rewrite(source, tmp_path / "out.v2")
+    rewrite(source, f"{tmp_path}/out.v3/")
+    assert len(list((tmp_path / "out.v2").iterdir())) == len(list((tmp_path / "out.v3").iterdir())) == 2

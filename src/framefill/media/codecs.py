@@ -32,6 +32,8 @@ class Container:
     options: tuple[tuple[str, str], ...] = ()
     turns: bool = False  # keeps a display matrix
     variable: bool = True  # keeps any frame times
+    chapters: bool = False  # keeps chapters
+    carries: frozenset[str] = frozenset()  # the only codecs that a reader finds again; empty = whatever the muxer takes
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,19 @@ class Codec:
 
 
 ISO = (("movflags", "+faststart"),)
+# FFmpeg's muxer takes anything, and writes what has no number in MPEG-TS as nameless private data.
+MPEGTS = frozenset(
+    ["h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "mp1", "mp2", "mp3", "aac", "ac3", "eac3", "dts", "opus", "dvb_subtitle"]
+)
 CONTAINERS = {
-    ".mp4": Container("mp4", "h264", "aac", "mov_text", ISO, turns=True),
-    ".m4v": Container("mp4", "h264", "aac", "mov_text", ISO, turns=True),
-    ".mov": Container("mov", "h264", "aac", "mov_text", ISO, turns=True),
-    ".mkv": Container("matroska", "h264", "flac", "srt", turns=True),
-    ".webm": Container("webm", "vp9", "libopus", "webvtt", turns=True),
+    ".mp4": Container("mp4", "h264", "aac", "mov_text", ISO, turns=True, chapters=True),
+    ".m4v": Container("mp4", "h264", "aac", "mov_text", ISO, turns=True, chapters=True),
+    ".mov": Container("mov", "h264", "aac", "mov_text", ISO, turns=True, chapters=True),
+    ".mkv": Container("matroska", "h264", "flac", "srt", turns=True, chapters=True),
+    ".webm": Container("webm", "vp9", "libopus", "webvtt", turns=True, chapters=True),
     ".avi": Container("avi", "h264", "libmp3lame", variable=False),
-    ".ts": Container("mpegts", "h264", "aac"),
-    ".nut": Container("nut", "h264", "flac"),
+    ".ts": Container("mpegts", "h264", "aac", carries=MPEGTS),
+    ".nut": Container("nut", "h264", "flac", chapters=True),
     ".gif": Container("gif", "gif", options=(("loop", "0"),)),
     ".apng": Container("apng", "apng", options=(("plays", "0"),)),
     ".png": Container("apng", "apng", options=(("plays", "0"),)),
@@ -136,8 +142,10 @@ def plan_output(
         return _no_setting(replace(blank, kind="still"), "a still image", codec, crf)
     container = CONTAINERS.get(suffix)
     if container is None:
-        raise UsageError(f"{target.name}: {suffix} is not written; use one of {' '.join(CONTAINERS)} or a folder (ends with /)")
-    name = _codec_name(container, meta, codec, lossless)
+        raise UsageError(
+            f"{target.name}: {suffix} is not written; use one of {' '.join(CONTAINERS)}, or a folder that exists or has no dot"
+        )
+    name = _codec_name(container, meta, codec, lossless, min(width, height))
     if name == container.codec and name not in CHOICES:
         _no_setting(blank, f"{suffix[1:]}", codec, crf)
     chosen = CODECS[name]
@@ -186,28 +194,31 @@ def _check_crf(chosen: Codec, name: str, crf: int | None) -> None:
         raise UsageError(f"crf {crf} is out of range; give 0 (best) to 51 (h264, h265) or 63 (vp9, av1)")
 
 
-def _codec_name(container: Container, meta: VideoMeta, codec: str, lossless: bool) -> str:
+def _codec_name(container: Container, meta: VideoMeta, codec: str, lossless: bool, shorter: int) -> str:
     if lossless and container.codec in CHOICES:
         return "ffv1"
     if codec != "auto":
         return codec
-    if container.codec == "h264" and meta.bit_depth > 8 and meta.codec == "hevc" and container.variable:
+    fits = container.variable and shorter >= CODECS["h265"].smallest
+    if container.codec == "h264" and meta.bit_depth > 8 and meta.codec == "hevc" and fits:
         return "h265"  # 10-bit h264 is played by few; the source's own codec is
     return container.codec
 
 
 def _check_held(container: Container, name: str, suffix: str) -> None:
-    if holds(container.muxer, CODECS[name].encoder):
+    if holds(container, CODECS[name].encoder):
         return
-    fitting = [choice for choice in CHOICES[1:] if holds(container.muxer, CODECS[choice].encoder)]
-    others = [other for other in (".mp4", ".mkv", ".mov", ".webm") if holds(CONTAINERS[other].muxer, CODECS[name].encoder)]
+    fitting = [choice for choice in CHOICES[1:] if holds(container, CODECS[choice].encoder)]
+    others = [other for other in (".mp4", ".mkv", ".mov", ".webm") if holds(CONTAINERS[other], CODECS[name].encoder)]
     advice = f"{suffix} takes {', '.join(fitting) or container.codec}" + (f"; {name} goes into {', '.join(others)}" if others else "")
     raise UsageError(f"{suffix} cannot hold {name}: {advice}")
 
 
-def holds(muxer: str, encoder: str) -> bool:
+def holds(container: Container, encoder: str) -> bool:
     """Whether a container takes what an encoder makes."""
-    probe = av.open(io.BytesIO(), "w", format=muxer)
+    if container.carries and av.Codec(encoder, "w").canonical_name not in container.carries:
+        return False
+    probe = av.open(io.BytesIO(), "w", format=container.muxer)
     try:
         probe.add_stream(encoder)
     except ValueError:

@@ -74,6 +74,7 @@ class _Count:
     flushing: int = 0  # damaged, found out only when the decoder was emptied
     latest: int | None = None  # the highest time of a picture's packet
     reached: Fraction = Fraction(0)  # the latest end of a packet of any stream, seconds
+    cut: bool = False  # the file ends before the time that its header states
 
 
 class ContainerSource:
@@ -89,6 +90,7 @@ class ContainerSource:
             if first is None:
                 raise UnreadableMedia(f"{path} holds no picture that could be decoded; is it cut off or encrypted?")
             self.meta = _meta(container, stream, first)
+            self._end = _stated_end(container, stream)
         self._size = first.width, first.height
         self._announce(first)
 
@@ -112,7 +114,13 @@ class ContainerSource:
             held, last = native, pts
             counts.frames += 1
         if held is not None and counts.frames > start:
-            yield Frame(counts.frames - 1, to_rgb(held), last, held.duration or step, held)
+            yield Frame(counts.frames - 1, to_rgb(held), last, self._rest(last, counts) or held.duration or step, held)
+
+    def _rest(self, last: int, counts: _Count) -> int:
+        """How long the last frame is shown as the header has it, 0 when it does not say or the file is not whole."""
+        if self._end is None or counts.cut or counts.latest != last:
+            return 0
+        return max(0, self._end - last)
 
     @staticmethod
     def _time(native: av.VideoFrame, last: int | None, step: int, counts: _Count) -> int:
@@ -210,7 +218,7 @@ class ContainerSource:
             self._warn("the source asks to be turned by an angle that is no multiple of 90 degrees: not turned")
 
     def _conclude(self, container: av.container.InputContainer, stream: av.VideoStream, counts: _Count) -> None:
-        cut = self._cut_off(container, stream, counts)
+        cut = counts.cut = self._cut_off(container, stream, counts)
         if cut:
             expected = f" of {self.meta.num_frames}" if self.meta.num_frames else ""
             self._warn(f"the file ends early: {counts.frames}{expected} frames read")
@@ -273,6 +281,13 @@ def _meta(container: av.container.InputContainer, stream: av.VideoStream, first:
         tracks=tuple(_track(other) for other in container.streams if other.index != stream.index),
         chapters=_chapters(container),
     )
+
+
+def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> int | None:
+    """The end of the picture in ticks, where a header states it."""
+    if stream.start_time is None or not stream.duration or not container.format.name.startswith(STATES_DURATION):
+        return None
+    return stream.start_time + stream.duration
 
 
 def _matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:

@@ -42,6 +42,9 @@ QUICKTIME_LANGUAGES = {
     **{"sqi": "alb", "rum": "ron", "cze": "ces", "slo": "slk", "fre": "fra", "mkd": "mac"},
 }
 SILENCE = b"\0\0"  # a mov_text sample that ends the text before it; the muxer makes its own
+NO_CHAPTERS = "chapters are left out: {} cannot hold them"
+EDIT_LISTS = ("mp4", "mov")  # muxers that can say "begin later than the first packet"
+MAX_REORDERED = 20  # packets; H.264 and HEVC reorder 16 pictures at most
 AnyPacket: TypeAlias = "av.Packet[av.stream.Stream]"
 Mux = Callable[[AnyPacket], None]
 
@@ -51,7 +54,7 @@ def fresh(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if not key.lower().startswith(STALE)}
 
 
-def prepare(output: OutputContainer, source: InputContainer) -> None:
+def prepare(output: OutputContainer, source: InputContainer, keeps_chapters: bool) -> None:
     """Give a new container the source's metadata and chapters, times counted from the source's start, and reproducible bytes."""
     output.flags |= BITEXACT
     output.metadata.update(fresh(source.metadata))
@@ -60,7 +63,7 @@ def prepare(output: OutputContainer, source: InputContainer) -> None:
     for chapter in chapters:
         for end in ("start", "end"):
             chapter[end] -= round(begin / (chapter["time_base"] or MICROSECOND))
-    if chapters:
+    if chapters and keeps_chapters:
         output.set_chapters(chapters)
 
 
@@ -70,12 +73,16 @@ class Followers:
     def __init__(self, source: Path, output: OutputContainer, container: Container, suffix: str, warnings: list[str]) -> None:
         self._input = open_input(source)
         self._begin = (self._input.start_time or 0) * MICROSECOND
+        self._from = None if container.muxer in EDIT_LISTS else self._begin
+        self._damaged = 0
         self._routes: dict[int, _Route] = {}
         self._warnings = warnings
         picture = picture_stream(self._input, source)
         self.picture_metadata = fresh(picture.metadata)
         self.picture_disposition = picture.disposition
-        prepare(output, self._input)
+        prepare(output, self._input, container.chapters)
+        if self._input.chapters() and not container.chapters:
+            warnings.append(NO_CHAPTERS.format(suffix))
         first = first_packets(source)
         for stream in self._input.streams:
             if stream.index == picture.index:
@@ -108,13 +115,14 @@ class Followers:
             if seconds is not None and when is not None and when * packet.time_base - self._begin > seconds:
                 return
             self._next = None
-            for made in self._routes[packet.stream.index].packets(packet, self._begin):
-                mux(made)
+            if self._from is None or not _before(packet, self._from):
+                self._damaged += _passed_on(self._routes[packet.stream.index].packets(packet, self._begin), mux)
         if not self._ended:
             self._ended = True
             for route in self._routes.values():
-                for made in route.flush():
-                    mux(made)
+                self._damaged += _passed_on(route.flush(), mux)
+            if self._damaged:
+                self._warnings.append(_damage(self._damaged))
 
     def close(self) -> None:
         """Let go of the source."""
@@ -129,8 +137,7 @@ class Followers:
                 break
             except av.error.FFmpegError:
                 errors += 1
-        if errors:
-            self._warnings.append(f"{errors} damaged place{'s' * (errors > 1)} in the sound or subtitles skipped")
+        self._damaged += errors
 
 
 class _Route:
@@ -140,15 +147,27 @@ class _Route:
 
     def __init__(self, target: av.stream.Stream) -> None:
         self._target = target
+        self._waiting: list[AnyPacket] = []  # without a decoding time: Matroska's first pictures, where they are reordered
 
     def packets(self, packet: AnyPacket, begin: Fraction) -> Iterator[AnyPacket]:
         """The packets to be muxed for one that was read."""
-        if not _is_silence(packet):
-            yield moved(packet, self._target, begin)
+        if _is_silence(packet):
+            return
+        self._waiting.append(moved(packet, self._target, begin))
+        if packet.dts is not None or len(self._waiting) >= MAX_REORDERED:
+            yield from self.flush()
 
     def flush(self) -> Iterator[AnyPacket]:
-        """What is left at the end."""
-        yield from ()
+        """What still waits; decoding times that are missing lead up to the first known one, or to the earliest picture."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        if waiting[-1].dts is None:
+            waiting[-1].dts = min((packet.pts for packet in waiting if packet.pts is not None), default=0)
+        for earlier, later in reversed(list(itertools.pairwise(waiting))):
+            assert later.dts is not None
+            earlier.dts = later.dts - (earlier.duration or 1)
+        yield from waiting
 
 
 class _Recoded(_Route):
@@ -161,11 +180,10 @@ class _Recoded(_Route):
 
     def packets(self, packet: AnyPacket, begin: Fraction) -> Iterator[AnyPacket]:
         """Decode one packet, encode what comes out."""
-        with contextlib.suppress(av.error.InvalidDataError):
-            for frame in self._source.decode(packet):
-                if frame.pts is not None and frame.time_base:
-                    frame.pts -= round(begin / frame.time_base)
-                yield from self._sound.encode(frame)
+        for frame in self._source.decode(packet):
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(begin / frame.time_base)
+            yield from self._sound.encode(frame)
 
     def flush(self) -> Iterator[AnyPacket]:
         """What the encoder still holds."""
@@ -211,16 +229,35 @@ def moved(packet: AnyPacket, target: av.stream.Stream, begin: Fraction) -> AnyPa
         packet.dts = None if packet.dts is None else packet.dts - ticks
     if packet.pts is None:
         packet.pts = packet.dts
-    if packet.dts is None:
-        packet.dts = packet.pts
     packet.stream = target
     return packet
+
+
+def _passed_on(packets: Iterator[AnyPacket], mux: Mux) -> int:
+    """Mux packets that were made from one; 1 when that one is damaged (not decodable, its time before the last one's), else 0."""
+    try:
+        for packet in packets:
+            mux(packet)
+    except (ValueError, av.error.PatchWelcomeError):  # FFmpeg's EINVAL and "invalid data" are ValueErrors, a full disk is not
+        return 1
+    return 0
+
+
+def _damage(places: int) -> str:
+    return f"{places} damaged place{'s' * (places > 1)} in the sound or subtitles skipped"
+
+
+def _before(packet: AnyPacket, begin: Fraction) -> bool:
+    """Whether a packet is not shown: cut away by the source's edit list, or over before the clip begins."""
+    if packet.pts is None or not packet.duration or packet.pts * packet.time_base >= begin:
+        return packet.is_discard
+    return (packet.pts + packet.duration) * packet.time_base < begin  # one that touches the begin is what a decoder starts from
 
 
 def _route(output: OutputContainer, stream: av.stream.Stream, container: Container, first: AnyPacket | None) -> _Route | None:
     if stream.disposition.value & ATTACHED_PICTURE and container.muxer == "matroska" and first is not None:
         return _Attached(output, stream, first)
-    if accepts(container.muxer, stream, first):
+    if accepts(container, stream, first):
         return _Route(_copied(output, stream))
     if isinstance(stream, av.AudioStream) and container.audio and stream.codec_context is not None:
         return _Recoded(_new_sound(output, stream, container.audio), stream)
@@ -238,7 +275,7 @@ def _new_sound(output: OutputContainer, stream: av.AudioStream, encoder: str) ->
     rate = min(rates, key=lambda offered: (offered < stream.rate, abs(offered - stream.rate)))
     sound = output.add_stream(encoder, rate=rate)
     assert isinstance(sound, av.AudioStream)
-    sound.layout = stream.layout.name
+    sound.layout = _layout(stream)
     if encoder != "flac":
         sound.bit_rate = 96_000 * max(2, stream.channels)
     _label(sound, stream)
@@ -254,9 +291,12 @@ def _new_words(output: OutputContainer, stream: SubtitleStream, encoder: str, he
     return told
 
 
-def accepts(muxer: str, stream: av.stream.Stream, first: AnyPacket | None) -> bool:
+def accepts(container: Container, stream: av.stream.Stream, first: AnyPacket | None) -> bool:
     """Whether a container takes a stream as it is, found out by writing a file with its first packet (None: none known) into memory."""
-    trial = av.open(io.BytesIO(), "w", format=muxer)
+    context = stream.codec_context
+    if container.carries and context is not None and context.codec.canonical_name not in container.carries:
+        return False
+    trial = av.open(io.BytesIO(), "w", format=container.muxer)
     try:
         target = _copied(trial, stream)
         trial.start_encoding()
@@ -285,12 +325,18 @@ def first_packets(source: Path) -> dict[int, AnyPacket]:
 
 def _copied(output: OutputContainer, stream: av.stream.Stream) -> av.stream.Stream:
     target = output.add_stream_from_template(stream, opaque=True)
-    if isinstance(target, av.AudioStream) and target.codec_context is not None and "channels" in target.layout.name:
-        usual = USUAL_LAYOUTS.get(len(target.layout.channels) or target.channels)
-        if usual is not None:
-            target.layout = usual  # "2 channels" is a count without places, which mp4 refuses
+    if isinstance(target, av.AudioStream) and target.codec_context is not None:
+        usual = _layout(target)
+        if usual != target.layout.name:
+            target.layout = usual
     _label(target, stream)
     return target
+
+
+def _layout(sound: av.AudioStream) -> str:
+    """The layout's name; the usual one for "2 channels", a count without places, which mp4 and encoders refuse."""
+    name = sound.layout.name
+    return USUAL_LAYOUTS.get(len(sound.layout.channels) or sound.channels, name) if "channels" in name else name
 
 
 def _label(target: av.stream.Stream, stream: av.stream.Stream) -> None:
@@ -322,14 +368,29 @@ def _name(stream: av.stream.Stream) -> str:
 
 
 def can_remux(source: Path, target: Path) -> bool:
-    """Whether every picture and sound of `source` fits into `target`'s container without coding it again."""
+    """Whether every picture and sound of `source` fits into `target`'s container without coding it again, and shows the same there.
+
+    Reads the whole file: only its packets tell of damage and of pictures that an edit list cuts away.
+    """
     container = CONTAINERS.get(target.suffix.lower())
     if container is None or not source.is_file():
         return False
     with open_input(source) as file:
         streams = [stream for stream in file.streams if stream.type in ("video", "audio", "subtitle")]
         first = first_packets(source)
-        return all(stream.codec_context is not None and accepts(container.muxer, stream, first.get(stream.index)) for stream in streams)
+        if not all(stream.codec_context is not None and accepts(container, stream, first.get(stream.index)) for stream in streams):
+            return False
+        last: int | None = None
+        try:
+            for packet in file.demux(picture_stream(file, source)):
+                if packet.is_discard and container.muxer not in EDIT_LISTS:
+                    return False
+                if packet.dts is not None and last is not None and packet.dts <= last:
+                    return False
+                last = last if packet.dts is None else packet.dts
+        except av.error.FFmpegError:
+            return False
+    return True
 
 
 def remux(source: str | Path, target: str | Path) -> list[str]:
@@ -347,24 +408,47 @@ def remux(source: str | Path, target: str | Path) -> list[str]:
         raise UsageError(f"{target} is the input too; give another output, the input is never written to")
     with Part(target) as part, open_input(source) as file:
         picture, first = picture_stream(file, source), first_packets(source)
-        if not accepts(container.muxer, picture, first.get(picture.index)):
+        if not accepts(container, picture, first.get(picture.index)):
             codec = picture.codec_context.codec.canonical_name
             raise UsageError(f"{target.suffix} cannot hold {codec} without coding it again; use {source.suffix} or name a codec")
         with part.writing():
             output = av.open(url(part.path), "w", format=container.muxer, container_options=dict(container.options))
-            prepare(output, file)
-            routes = {}
+            prepare(output, file, container.chapters)
+            if file.chapters() and not container.chapters:
+                warnings.append(NO_CHAPTERS.format(target.suffix))
+            routes: dict[int, _Route] = {}
             for stream in file.streams:
                 if _is_chapter_text(file, stream):
                     continue
-                if stream.index == picture.index or accepts(container.muxer, stream, first.get(stream.index)):
-                    routes[stream.index] = _copied(output, stream)
+                if stream.index == picture.index or accepts(container, stream, first.get(stream.index)):
+                    routes[stream.index] = _Route(_copied(output, stream))
                 else:
                     warnings.append(f"{_name(stream)} is left out: {target.suffix} cannot hold it")
-            begin = (file.start_time or 0) * MICROSECOND
-            for packet in file.demux([file.streams[index] for index in routes]):
-                if (packet.dts is not None or packet.size) and not _is_silence(packet):
-                    output.mux(moved(packet, routes[packet.stream.index], begin))
+            damaged = _copy(file, output, routes, picture.index, container.muxer in EDIT_LISTS)
             output.close()
         part.keep()
+    if damaged:
+        warnings.append(_damage(damaged))
     return warnings
+
+
+def _copy(file: InputContainer, output: OutputContainer, routes: dict[int, _Route], picture: int, edit_lists: bool) -> int:
+    """Send every packet its way; returns how many beside the picture's were damaged."""
+    begin = (file.start_time or 0) * MICROSECOND
+    damaged = 0
+    for packet in file.demux([file.streams[index] for index in routes]):
+        if packet.dts is None and not packet.size:
+            continue
+        index = packet.stream.index
+        if index == picture:
+            for made in routes[index].packets(packet, begin):
+                output.mux_one(made)
+        elif edit_lists or not _before(packet, begin):
+            damaged += _passed_on(routes[index].packets(packet, begin), output.mux_one)
+    for index, route in routes.items():
+        if index == picture:
+            for made in route.flush():
+                output.mux_one(made)
+        else:
+            damaged += _passed_on(route.flush(), output.mux_one)
+    return damaged

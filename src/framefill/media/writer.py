@@ -76,6 +76,8 @@ class VideoWriter:
         if reader is not None and self.path.exists() and reader.path.exists() and self.path.samefile(reader.path):
             raise UsageError(f"{self.path} is the input too; give another output, the input is never written to")
         self._last: int | None = None
+        if reader is not None and (left := _left_out(self.plan, meta)):
+            self.warnings.append(left)
         self._sink: Sink = _Stream(self.plan, meta, reader, self.warnings) if self.plan.kind == "stream" else _Images(self.plan)
 
     def write(self, frame: Frame, rgb: Picture, mask: NDArray[np.bool_] | None = None) -> None:
@@ -340,6 +342,18 @@ def _refuse_foreign(folder: Path) -> None:
     for name in folder.iterdir():
         if not (name.suffix == ".png" and len(name.stem) == 6 and name.stem.isdigit()):
             raise UsageError(f"{folder} holds other files ({name.name}); give a new or empty folder for the frames")
+
+
+def _left_out(plan: Plan, source: VideoMeta) -> str:
+    """One line that says what a target of pictures alone loses; "" when that is nothing."""
+    if plan.container.audio:
+        return ""
+    kinds = {"audio": "sound track", "subtitle": "subtitle track"}
+    counts = [(sum(track.kind == kind for track in source.tracks), word) for kind, word in kinds.items()]
+    counts.append((len(source.chapters), "chapter"))
+    lost = [f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count]
+    what = "a folder of PNGs" if plan.kind == "folder" else plan.path.suffix
+    return f"{', '.join(lost)} left out: {what} holds only pictures" if lost else ""
 
 
 def _muxer_options(plan: Plan, source: VideoMeta) -> dict[str, str]:

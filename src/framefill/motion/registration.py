@@ -26,6 +26,7 @@ CAP = 25.0  # levels; a larger difference is something that moves by itself, and
 STILL_FACTOR, STILL_SLACK = 1.03, 0.1  # standing still is believed up to this much worse than the best model, levels
 CUT_ERROR = 14.0  # mean capped difference after the best alignment above which a cut is suspected, levels
 CUT_CORRELATION = 0.8  # correlation of colour histograms below which the suspicion is confirmed
+CUT_LIKENESS = 0.4  # so is it below this correlation of the aligned pictures, whatever their colours (same shot, ten frames apart: 0.44 up)
 
 Matrix = NDArray[np.float64]  # 3 3
 
@@ -96,7 +97,7 @@ def register(first: Look, second: Look, guess: Matrix | None = None) -> Motion:
             best, error = model, model_error
     if still_error <= error * STILL_FACTOR + STILL_SLACK:
         best, error = np.eye(3), still_error
-    cut = error > CUT_ERROR and float(cv2.compareHist(first.histogram, second.histogram, cv2.HISTCMP_CORREL)) < CUT_CORRELATION
+    cut = error > CUT_ERROR and _unlike(first, second, best)
     return Motion(_rescaled(best, first.scale), error, cut)
 
 
@@ -180,6 +181,23 @@ def _sane(matrix: Matrix) -> bool:
 
 def _difference(first: Look, second: Look, matrix: Matrix) -> float:
     """Mean absolute difference of the aligned pictures over pixels known in both, each capped at `CAP` levels."""
+    pixels = _aligned(first, second, matrix)
+    return CAP if pixels is None else float(np.minimum(cv2.absdiff(*pixels), CAP).mean())
+
+
+def _unlike(first: Look, second: Look, matrix: Matrix) -> bool:
+    """Whether two frames show different scenes: by their colours, or by the aligned pictures, whatever the light."""
+    if float(cv2.compareHist(first.histogram, second.histogram, cv2.HISTCMP_CORREL)) < CUT_CORRELATION:
+        return True
+    pixels = _aligned(first, second, matrix)
+    if pixels is None:
+        return False
+    one, other = (part - part.mean(dtype=np.float32) for part in pixels)
+    return bool(one @ other < CUT_LIKENESS * np.linalg.norm(one) * np.linalg.norm(other))
+
+
+def _aligned(first: Look, second: Look, matrix: Matrix) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Return the pixels known in both aligned pictures, uint8 N each, or None where they are too few to be compared."""
     height, width = first.known.shape
     if np.array_equal(matrix, np.eye(3)):
         moved, known = second.grey, second.known
@@ -188,9 +206,7 @@ def _difference(first: Look, second: Look, matrix: Matrix) -> float:
         moved = np.asarray(cv2.warpPerspective(second.grey, matrix, (width, height), flags=how), np.uint8)
         known = cv2.warpPerspective(second.known.astype(np.uint8) * 255, matrix, (width, height), flags=how) == 255
     both = first.known & known
-    if np.count_nonzero(both) < LEAST_KNOWN * both.size:
-        return CAP
-    return float(np.minimum(cv2.absdiff(first.grey, moved)[both], CAP).mean())
+    return None if np.count_nonzero(both) < LEAST_KNOWN * both.size else (first.grey[both], moved[both])
 
 
 def _histogram(rgb: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.float32]:
