@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -240,3 +241,49 @@ def test_the_demo_runs_where_it_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shown"]
     assert main(["demo", "--sample", "village"]) == 2
     assert "village" in capsys.readouterr().err
+
+
+HEAPS = """
+import ctypes, sys, threading
+from framefill.apps.cli.allocator import share_one_heap
+
+if sys.argv[1] == "shared":
+    share_one_heap()
+together = threading.Barrier(4)
+
+def allocate():
+    held = bytes(50_000)
+    together.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+stream = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, stream)
+libc.fclose(stream)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has heaps to share")
+def test_threads_share_one_heap(tmp_path: Path) -> None:
+    heaps = {}
+    for how in ("own", "shared"):
+        listing = tmp_path / f"{how}.xml"
+        subprocess.run([sys.executable, "-c", HEAPS, how, str(listing)], env=ENVIRONMENT, check=True)
+        heaps[how] = listing.read_text().count("<heap")
+    assert heaps["shared"] == 1 < heaps["own"]
+
+
+def test_a_slow_start_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from framefill.apps.cli import progress
+    from framefill.jobs.runner import Progress
+
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with progress.showing("clip", quiet=False) as display:
+        display(Progress(0, 10, ()))
+        display(Progress(5, 10, ()))
+    assert "5/10 frames" in capsys.readouterr().err

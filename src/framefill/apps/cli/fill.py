@@ -11,6 +11,7 @@ from typing import cast
 
 import typer
 
+from framefill.apps.cli.allocator import share_one_heap
 from framefill.apps.cli.guard import exit_code, one_line, say
 from framefill.apps.cli.progress import showing
 from framefill.apps.report import write_report
@@ -46,6 +47,7 @@ def mask_rule(
 
 def fill_all(settings: FillSettings, inputs: Sequence[str], printing: Printing) -> None:
     """Fill one clip into `settings.output`, or several into that folder; go on past one that fails and end with its status."""
+    share_one_heap()
     sources = expand_inputs(inputs)
     if not many(inputs, sources):
         _fill_one(replace(settings, input=sources[0]), printing)

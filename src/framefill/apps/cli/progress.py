@@ -55,7 +55,7 @@ class _Lines:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - self._last < EVERY:
+        if now - self._last < EVERY or not progress.done:
             return
         self._last = now
         rate = progress.done / (now - self._began)
