@@ -64,6 +64,8 @@ import framefill.jobs.plan as plan
 from framefill.apps.cli.main import main
 from jobs_kit import Tally
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have had it ignored
+
 class Pressed(Tally):
     def fill_span(self, span, state):
         if span.fill_start == 8 and INTERRUPT:
