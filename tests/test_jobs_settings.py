@@ -153,10 +153,10 @@ def test_memory_bounds_the_window_before_the_reach() -> None:
 def test_by_default_large_pictures_are_seen_through_a_shorter_window_and_small_ones_are_not() -> None:
     small, large, huge = (fit_default(Tally(window=20, reach=40), pixels, pixels) for pixels in (432 * 240, 1280 * 720, 3840 * 2160))
     assert (small.window, small.reach) == (20, 40)
-    assert 8 <= large.reach < 40
+    assert 16 <= large.reach < 40
     assert needed_memory(large.window, large.reach, 1280 * 720, 1280 * 720) <= DEFAULT
     assert needed_memory(large.window, large.reach + 1, 1280 * 720, 1280 * 720) > DEFAULT
-    assert (huge.window, huge.reach) == (8, 8), "never refused, never less"
+    assert (huge.window, huge.reach) == (8, 16), "never refused, never less"
     short = fit_default(Tally(window=3, reach=0), 3840 * 2160, 3840 * 2160)
     assert (short.window, short.reach) == (3, 0), "what a family wants less of it is not given more of"
 
