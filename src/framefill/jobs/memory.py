@@ -3,13 +3,12 @@
 Measured as the peak resident memory of runs with `auto`, H.264 in and out, two cores, one heap (as the program sets it), a box that
 moves over the picture. What is held grows with the hole; the model is that of a hole of 10 %:
 
-    1280x720, window 8     hole 3 %   10 %   30 %   model
-        reach 8              525 MB    592    780    WWW
-        reach 24             718       855           XXX
-    1920x1080, window 8
-        reach 8             1005                     YYY
-    432x240, window 20
-        reach 40             259 (7 %)               ZZZ
+    picture, window, reach      hole 3 %    10 %    30 %    model
+    1280x720, 8, 8                   525     592     780      644  MB
+    1280x720, 8, 17, by default      627     765    1083      794
+    1280x720, 8, 24                  718     855              910
+    1920x1080, 8, 8                 1005                     1300
+    432x240, 20, 40              7 %: 259                     251
 """
 
 from __future__ import annotations

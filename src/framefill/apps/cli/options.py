@@ -64,7 +64,7 @@ Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exi
 
 Model = Annotated[str, Option("--model", metavar="NAME", help="The family that fills.", rich_help_panel=RUN)]
 Memory = Annotated[
-    str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB, more for 4K).", rich_help_panel=RUN)
+    str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB; large pictures: more).", rich_help_panel=RUN)
 ]
 KeepJob = Annotated[bool, Option("--keep-job", help="Keep the job folder OUT.framefill when all went well.", rich_help_panel=RUN)]
 Json = Annotated[bool, Option("--json", help="Print one JSON object per output in place of its path.", rich_help_panel=RUN)]
