@@ -36,11 +36,15 @@ COMMAND = (sys.executable, "-m", "framefill")
 
 
 class Run(NamedTuple):
-    """One finished command: wall time in seconds, its highest resident memory in MB, what it printed."""
+    """One finished command: wall time in seconds, what it printed."""
 
     seconds: float
-    memory: float
     stdout: str
+
+    @property
+    def memory(self) -> float:
+        """Its highest resident memory in MB, by its own account: the system's carries over what this process held when it forked."""
+        return float(json.loads(self.stdout)["peak_memory_mb"])
 
 
 def main() -> None:
@@ -161,19 +165,13 @@ def inpaint(clip: Path, mask: Path, output: Path) -> Run:
 
 
 def run(command: list[str]) -> Run:
-    """Run a command to its end; its memory is measured by the system (POSIX only)."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if process.returncode:
-            sys.exit(f"{' '.join(command)}\nended with {process.returncode}: {err.read()}")
-        megabytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-        return Run(seconds, megabytes, out.read())
+    """Run a command to its end."""
+    begin = time.perf_counter()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begin
+    if ended.returncode:
+        sys.exit(f"{' '.join(command)}\nended with {ended.returncode}: {ended.stderr}")
+    return Run(seconds, ended.stdout)
 
 
 def timed_fill(frames: Frames, mask: Mask) -> float:
