@@ -6,7 +6,9 @@
     |-- MediaError          a file that cannot be read or written as video (exit status 1)
     |   |-- UnreadableMedia
     |   `-- UnwritableMedia
-    `-- JobError            a job that cannot start or go on (exit status 1)
+    |-- JobError            a job that cannot start or go on (exit status 1)
+    `-- WeightsError        weights that cannot be fetched, read or trusted (exit status 1)
+        `-- MissingWeights  weights that are not on this machine yet
 
 Every message says what came, what was expected and what to do, in one line.
 """
@@ -42,3 +44,11 @@ class UnwritableMedia(MediaError):
 
 class JobError(FramefillError):
     """A job that cannot start or cannot go on: its folder is in use, damaged, or belongs to other inputs."""
+
+
+class WeightsError(FramefillError):
+    """A network's weights that cannot be fetched, read or trusted."""
+
+
+class MissingWeights(WeightsError):
+    """Weights that are not on this machine yet; the message names the command that gets them."""
