@@ -10,7 +10,7 @@ import pytest
 
 from framefill.errors import JobError
 from framefill.jobs.folder import JobFolder
-from framefill.jobs.sliding import Made
+from framefill.jobs.made import Made
 
 IDENTITY = {"inputs": {"a.mp4": "00"}, "settings": {"start": 0}, "versions": {"framefill": "1"}}
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jobs_kit import Tally
 
 from framefill.errors import UsageError
+from framefill.families.memory import DEFAULT, fit_default, fit_memory, needed_memory
 from framefill.jobs.geometry import Geometry, Pad, Region, pad_to_aspect
-from framefill.jobs.memory import DEFAULT, fit_default, fit_memory, needed_memory
 from framefill.jobs.settings import FillSettings, parse_aspect, parse_fps, parse_memory, parse_pad, parse_roi
 from framefill.media.video import VideoMeta
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from jobs_kit import box_mask
 
 from framefill.families.base import Filled
-from framefill.jobs.sliding import BLANK, Made, spans
+from framefill.families.spans import BLANK, spans
+from framefill.jobs.made import Made
 
 
 def _clip(length: int) -> tuple[np.ndarray, np.ndarray]:

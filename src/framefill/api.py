@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from framefill.errors import MaskMismatch, UsageError
 from framefill.families import get
-from framefill.families.base import Filled, Filler, State
+from framefill.families.base import Filled
+from framefill.families.whole import fill_whole
 from framefill.jobs.geometry import Geometry, Pad, pad_to_aspect
-from framefill.jobs.memory import fit_default
 from framefill.jobs.record import RunRecord
 from framefill.jobs.runner import Progress, run
 from framefill.jobs.settings import FillSettings
-from framefill.jobs.sliding import spans
-from framefill.media.composite import composite
 from framefill.media.mask import Mask, read_mask
 from framefill.media.reader import open_video
 from framefill.media.video import Video, VideoMeta
@@ -35,7 +33,7 @@ def inpaint(video: VideoLike, mask: MaskLike, model: str = "auto") -> Filled:
     with provenance (0 known, 1 propagated, 2 generated) and what remains unfilled. Raises UsageError, MaskMismatch, MediaError.
     """
     frames = _frames(video)
-    return _fill(frames, _mask(mask, frames, video), get(model))
+    return fill_whole(frames, _mask(mask, frames, video), get(model))
 
 
 def outpaint(
@@ -59,7 +57,7 @@ def outpaint(
     geometry = Geometry((width, height), sides)
     border = geometry.mask(np.zeros((height, width), np.bool_))
     canvas = np.stack([geometry.picture(frame) for frame in frames])
-    return _fill(canvas, np.broadcast_to(border, canvas.shape[:3]), get(model))
+    return fill_whole(canvas, np.broadcast_to(border, canvas.shape[:3]), get(model))
 
 
 def fill_file(settings: FillSettings, progress: Callable[[Progress], None] | None = None) -> RunRecord:
@@ -68,27 +66,6 @@ def fill_file(settings: FillSettings, progress: Callable[[Progress], None] | Non
     Raises UsageError, MediaError or JobError.
     """
     return run(settings, progress=progress)
-
-
-def _fill(frames: NDArray[np.uint8], mask: NDArray[np.bool_], filler: Filler) -> Filled:
-    out = frames.copy()
-    provenance = np.zeros(mask.shape, np.uint8)
-    remaining = np.zeros(mask.shape, np.bool_)
-    pixels = mask.shape[1] * mask.shape[2]
-    filler = fit_default(filler, pixels, pixels)  # the window and the reach that a file is filled with
-    state: State | None = None
-    for span in spans(zip(frames, mask, strict=True), filler.window, filler.reach, *mask.shape[1:]):
-        window = slice(span.fill_start, span.fill_stop)
-        if not mask[window].any():
-            continue
-        filled, state = filler.fill_span(span, state)
-        for index, made, origin, left in zip(
-            range(span.fill_start, span.fill_stop), filled.frames, filled.provenance, filled.remaining, strict=True
-        ):
-            out[index] = composite(frames[index], made, np.ascontiguousarray(mask[index]))
-            provenance[index] = np.where(mask[index], origin, 0)
-            remaining[index] = left & mask[index]
-    return Filled(out, provenance, remaining)
 
 
 def _frames(video: VideoLike) -> NDArray[np.uint8]:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from framefill.errors import JobError
 from framefill.families.base import State
 from framefill.jobs.lock import FolderLock
+from framefill.jobs.made import Made
 from framefill.jobs.record import JsonValue
-from framefill.jobs.sliding import Made
 
 SCHEMA = 1
 OURS = re.compile(r"(?:lock|(?:job|ending)\.json|(?:window|state)-[0-9]{5,}\.npz)(?:\.part)?")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from framefill.families.base import Filler
+from framefill.families.memory import fit_default, fit_memory
 from framefill.jobs.geometry import Geometry, pad_to_aspect
-from framefill.jobs.memory import fit_default, fit_memory
 from framefill.jobs.record import JsonValue, versions
 from framefill.jobs.scene import Scene
 from framefill.jobs.settings import FillSettings

@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 
 from framefill.errors import FramefillError, JobError, UsageError
 from framefill.families.base import Filler, Span, State
+from framefill.families.spans import spans
 from framefill.jobs.folder import JobFolder, announced
 from framefill.jobs.hashes import Hashing
 from framefill.jobs.lanes import Behind, ahead
+from framefill.jobs.made import Made
 from framefill.jobs.plan import Plan, make_plan
 from framefill.jobs.record import JsonValue, RunRecord, peak_memory_mb, versions
 from framefill.jobs.scene import Item, Waiting
 from framefill.jobs.settings import FillSettings
 from framefill.jobs.sink import Done, Sink, draw_provenance
-from framefill.jobs.sliding import Made, spans
 from framefill.jobs.targets import check_targets, job_folder_of, targets_of
 from framefill.media.reader import open_video
 from framefill.media.remux import remux

@@ -7,14 +7,12 @@ allocated memory was measured 8 times as slow as into memory in use.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framefill.families.base import Filled, Span
-from framefill.media.composite import bounding_box
+from framefill.families.base import Span
 
 BLANK = 127  # what stands under the mask in every span: hidden pixels cannot leak into a result that never gets to see them
 
@@ -75,43 +73,3 @@ class _Ring:
         frames, masks = self._frames[: self.stop - self.start], self._masks[: self.stop - self.start]
         frames.flags.writeable = masks.flags.writeable = False
         return Span(self.start, frames, masks, fill_start, fill_stop)
-
-
-@dataclass(frozen=True)
-class Made:
-    """The made pixels of one window, flat, frame after frame in row-major order of the mask.
-
-    `counts` int64 per frame of the window; `pixels` uint8 N 3; `provenance` uint8 N: 1 propagated, 2 generated, 0 left as no frame
-    shows it; `seconds` is the time the filler took.
-    """
-
-    counts: NDArray[np.int64]
-    pixels: NDArray[np.uint8]
-    provenance: NDArray[np.uint8]
-    seconds: float
-
-    @classmethod
-    def take(cls, filled: Filled, fill: NDArray[np.bool_], seconds: float) -> Made:
-        """Keep of `filled` what lies under `fill` (bool T H W, the window's part of the mask that is composited)."""
-        assert filled.frames.shape[:3] == fill.shape, f"the filler gave {filled.frames.shape} for a window of {fill.shape}"
-        box = bounding_box(np.asarray(fill.any(0)))
-        assert box is not None, "a window without a hole is not handed to a filler"
-        area = (slice(None), *box)  # an index over whole frames costs far more than one over the hole's box
-        inside, left = fill[area], filled.remaining[area]
-        provenance = np.where(left[inside], np.uint8(0), filled.provenance[area][inside])
-        return cls(_counts(fill), filled.frames[area][inside], provenance, seconds)
-
-    def fits(self, fill: NDArray[np.bool_]) -> bool:
-        """Tell whether these pixels belong to a window with the mask `fill`, bool T H W."""
-        total = int(self.counts.sum())
-        return np.array_equal(self.counts, _counts(fill)) and len(self.pixels) == len(self.provenance) == total
-
-    def split(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Give each frame's (pixels, provenance) in order."""
-        stops = np.cumsum(self.counts)
-        for start, stop in zip(stops - self.counts, stops, strict=True):
-            yield self.pixels[start:stop], self.provenance[start:stop]
-
-
-def _counts(fill: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.array([np.count_nonzero(mask) for mask in fill], np.int64)
