@@ -58,6 +58,7 @@ def write_video(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     times: Sequence[int] | None = None,
+    last: int | None = None,
     time_base: Fraction = Fraction(1, 12800),
     rotation: int = 0,
     mirrored: bool = False,
@@ -74,7 +75,8 @@ def write_video(
 ) -> Path:
     """A video of `picture`s in coded orientation, the same again after `pictures` of them.
 
-    `times` are pts in `time_base`; `colour` = range, matrix, primaries, transfer; chapters in ms.
+    `times` are pts in `time_base`, `last` is how long the last picture is shown (None: as at a constant rate); `colour` =
+    range, matrix, primaries, transfer; chapters in ms.
     """
     out = av.open(str(path), "w", container_options=container or {})
     out.metadata.update(metadata or {})
@@ -105,7 +107,7 @@ def write_video(
     step = round(1 / (Fraction(fps) * time_base))
     times = [step * index for index in range(frames)] if times is None else list(times)
     shown = [picture(index, *size) for index in range(min(pictures, len(times)))]
-    ends = [*times[1:], times[-1] + step]
+    ends = [*times[1:], times[-1] + (last or step)]
     for index, (start, end) in enumerate(zip(times, ends, strict=True)):
         frame = av.VideoFrame.from_ndarray(shown[index % pictures], "rgb24").reformat(
             format=pix_fmt, dst_colorspace={1: 1, 6: 5, 5: 5}.get(colour[1]), dst_color_range=colour[0]

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scenes import Hole, Picture, box, camera_move, moved_pair, noisy, seen_at, shift, texture
 
+from framefill.motion.completion import pull_push
 from framefill.motion.flow import MARGIN, Residual, View, dis, residuals, warp_region
 from framefill.motion.footage import RIM, widen
 from framefill.motion.regions import Region
@@ -113,6 +114,20 @@ def test_what_the_holes_hide_is_never_read_nor_shown_to_the_method() -> None:
         flows.append(residual.flow.tobytes())
     assert len(set(shown)) == 1
     assert len(set(flows)) == 1
+
+
+def test_what_both_frames_hide_is_neither_darker_nor_lighter_than_its_surroundings() -> None:
+    first, second = planes((4, 0))
+    shown: list[Picture] = []
+
+    def method(here: Picture, there: Picture) -> NDArray[np.float32]:
+        shown.append(here)
+        return dis(here, there)
+
+    (residual,) = residuals(view(first), view(second), STILL, method)
+    hidden = HOLE[residual.region.area]
+    smooth = pull_push(shown[0].astype(np.float32), ~hidden)[hidden]
+    assert abs(float(np.mean(shown[0][hidden] - smooth))) < 0.05, "cut off and not rounded, it is 0.5"
 
 
 def test_any_method_can_take_the_place_of_dis() -> None:

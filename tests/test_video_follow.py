@@ -357,6 +357,22 @@ def test_damaged_sound_is_skipped_and_said(tmp_path: Path, target: str) -> None:
         assert sound_length(tmp_path / target)[0] > 0.7
 
 
+def test_sound_of_a_transport_stream_that_mp4_cannot_take_apart_is_skipped_and_said(tmp_path: Path) -> None:
+    """Headers that promise several blocks with a checksum: what turns them into mp4's kind does not know these."""
+    plain = mediafiles.write_video(tmp_path / "plain.ts", frames=25, sounds=[Sound("aac", 1.0)])
+    data = bytearray(plain.read_bytes())
+    damaged = mediafiles.packets(plain, "audio")[0][8:40:6]
+    for packet in damaged:
+        start = data.index(packet[:24])
+        data[start + 1] &= 0xFE
+        data[start + 6] |= 3
+    (tmp_path / "a.ts").write_bytes(bytes(data))
+    for write in (rewrite, remux):
+        assert write(tmp_path / "a.ts", tmp_path / "b.mp4") == [f"{len(damaged)} damaged places in the sound or subtitles skipped"]
+        assert len(mediafiles.decode(tmp_path / "b.mp4")) == 25
+        assert sound_length(tmp_path / "b.mp4")[0] > 0.8
+
+
 @pytest.mark.parametrize("codec", ["flac", "pcm_s16le"])
 def test_a_transport_stream_gets_sound_that_players_find(tmp_path: Path, codec: str) -> None:
     source = mediafiles.write_video(tmp_path / "a.mkv", sounds=[Sound(codec, 0.5)], words=[Words("srt")])

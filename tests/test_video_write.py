@@ -88,6 +88,16 @@ def test_variable_times_are_exact(tmp_path: Path, target: str) -> None:
     assert [frame.duration * reader.meta.time_base for frame in frames] == [Fraction(d, 12800) for d in (512, 188, 2300, 1, 5999, 512)]
 
 
+@pytest.mark.parametrize("target", ["b.mp4", "b.mov"])
+@pytest.mark.parametrize("last", [40, 512, 9000])
+def test_the_last_picture_is_shown_as_long_as_in_the_source(tmp_path: Path, target: str, last: int) -> None:
+    """No picture comes after it to end it, and reordered pictures are stored in another order."""
+    for options in ({}, {"bf": "2", "preset": "fast"}):
+        source = mediafiles.write_video(tmp_path / "a.mp4", times=[0, 512, 700, 3000, 3001, 9000], last=last, options=options)
+        for reader, frames in (rewrite(source, tmp_path / target)[:2], back(tmp_path / target)):
+            assert [frame.duration * reader.meta.time_base for frame in frames[-2:]] == [Fraction(5999, 12800), Fraction(last, 12800)]
+
+
 @pytest.mark.parametrize("target", ["b.mkv", "b.webm"])
 def test_variable_times_are_kept_to_the_millisecond(tmp_path: Path, target: str) -> None:
     times = [0, 512, 700, 3000, 3020, 9000]
@@ -346,7 +356,8 @@ def test_what_cannot_be_written_says_why_in_one_line(tmp_path: Path) -> None:
         assert "Permission denied" in unwritable(locked / "b.mp4", source)
     (tmp_path / ".c.mp4.framefill-part").mkdir()
     (tmp_path / ".c.mp4.framefill-part/x").touch()
-    rewrite(source, tmp_path / "c.mp4")  # what a former run left is no obstacle
+    assert "in the way" in unwritable(tmp_path / "c.mp4", source)
+    assert (tmp_path / ".c.mp4.framefill-part/x").exists()
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "folder.mp4/x").touch()
     with open_video(source) as reader, pytest.raises(UsageError, match="holds other files"):
@@ -436,6 +447,18 @@ def test_auto_chooses_what_can_be_written(tmp_path: Path) -> None:
         source = mediafiles.write_video(tmp_path / "a.mp4", codec="libx265", pix_fmt="yuv420p10le", size=size, frames=2)
         rewrite(source, tmp_path / "b.mp4")
         assert back(tmp_path / "b.mp4")[0].meta.codec == codec
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "bits"),
+    [("b.mkv", {}, 10), ("b.mov", {"codec": "prores"}, 10), ("b.mkv", {"lossless": True}, 8), ("b.gif", {}, 8), ("pictures", {}, 8)],
+)
+def test_what_rounds_the_known_pixels_of_a_deep_source_says_so(tmp_path: Path, target: str, settings: dict[str, object], bits: int) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mkv", codec="ffv1", pix_fmt="yuv420p10le", frames=3)
+    said = rewrite(source, tmp_path / target, **settings)[2].warnings
+    assert ["rounded to 8 bit" in line for line in said] == ([True] if bits == 8 else [])
+    if bits > 8:
+        assert back(tmp_path / target)[0].meta.bit_depth == bits
 
 
 def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from framefill.errors import UnreadableMedia, UnwritableMedia, UsageError
-from framefill.jobs.hashes import files_of
 from framefill.jobs.settings import FillSettings
-from framefill.media.images import STILL
+from framefill.media.codecs import CHOICES, CODECS, CONTAINERS, STILLS, holds
+from framefill.media.hashes import files_of
+from framefill.media.images import PATTERN, STILL
 
 
 def expand_inputs(inputs: Sequence[str]) -> list[str]:
@@ -45,15 +46,16 @@ def many(inputs: Sequence[str], expanded: Sequence[str]) -> bool:
 def outputs_in(settings: FillSettings, inputs: Sequence[str]) -> list[Path]:
     """Name one output in the folder `settings.output` for each input, after it; makes the folder.
 
+    A clip of a kind that is not written becomes .mp4, or .mkv if it is to be lossless; a pattern of frames is named after their folder.
     Raises UsageError when two would share a name, or a provenance map or report was asked for, of which there can be only one.
     """
     if settings.provenance is not None or settings.report is not None:
         raise UsageError("--provenance and --report are for a single input; leave them out or fill the clips one by one")
     folder = settings.output
-    outputs = [folder / Path(source).name for source in inputs]
+    outputs = [folder / _result_name(Path(source), settings.lossless) for source in inputs]
     twice = next((output.name for output in outputs if outputs.count(output) > 1), None)
     if twice is not None:
-        raise UsageError(f"two inputs are called {twice}; fill them into different folders")
+        raise UsageError(f"two results would be called {twice}; fill them into different folders")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; several inputs need a folder as their output")
     make_folder(folder)
@@ -77,6 +79,19 @@ def _matches(source: str) -> list[str]:
         or [str(file) for file in files_of(source)]
         or sorted(glob.glob(source))  # noqa: PTH207 - patterns may be absolute
     )
+
+
+def _result_name(source: Path, lossless: bool) -> str:
+    if source.is_dir():
+        return source.name
+    if not source.exists() and (glob.has_magic(source.name) or PATTERN.search(source.name)):
+        return source.resolve().parent.name
+    container = CONTAINERS.get(source.suffix.lower())
+    if lossless and container is not None and container.codec in CHOICES and not holds(container, CODECS["ffv1"].encoder):
+        return source.with_suffix(".mkv").name
+    if container is None and source.suffix.lower() not in STILLS:
+        return source.with_suffix(".mkv" if lossless else ".mp4").name
+    return source.name
 
 
 def _is_picture(source: str) -> bool:

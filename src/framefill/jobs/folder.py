@@ -33,6 +33,8 @@ from framefill.jobs.record import JsonValue
 SCHEMA = 1
 OURS = re.compile(r"(?:lock|(?:job|ending)\.json|(?:window|state)-[0-9]{5,}\.npz)(?:\.part)?")
 ENDING = "ending.json"
+LAST = ("job.json", ENDING, "lock")  # the order in which a job's folder is taken away, after its windows
+HUSK = re.compile(r"lock|ending\.json|(?:job|ending)\.json\.part")
 
 
 class JobFolder:
@@ -122,7 +124,8 @@ class JobFolder:
         """Delete what framefill put into the folder, and the folder if nothing else is in it."""
         self.windows = 0
         with contextlib.suppress(OSError):
-            for path in sorted(self._ours(), key=lambda path: path.name == "lock"):  # the lock guards the others to the last
+            # Killed in between, the rest says what it is: a whole job that has ended, then a husk.
+            for path in sorted(self._ours(), key=lambda path: LAST.index(path.name) if path.name in LAST else -1):
                 path.unlink()
             self.path.rmdir()
         self._lock.release()
@@ -174,6 +177,11 @@ class JobFolder:
             raise JobError(
                 f"the job folder {self.path} cannot be written: {error.strerror}; free some space and run the command again"
             ) from error
+
+
+def is_husk(folder: Path) -> bool:
+    """Whether a folder is a job's that had not begun to keep windows when it was killed, or had taken them away: nothing to go on with."""
+    return folder.is_dir() and all(HUSK.fullmatch(path.name) for path in folder.iterdir())
 
 
 def announced(folder: Path) -> set[str]:

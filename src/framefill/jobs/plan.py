@@ -88,7 +88,7 @@ def make_plan(settings: FillSettings, reader: VideoReader, filler: Filler | None
     mask = open_mask(settings.mask, reader, settings.rule, settings.boxes) if masked else None
     scene = Scene(reader, mask, geometry, settings.start, settings.end, roi, settings.preview)
     # A wish that cannot be written is refused before anything is filled.
-    plan_output(settings.output, scene.meta, codec=settings.codec, crf=settings.crf, lossless=settings.lossless)
+    plan_output(settings.destination, scene.meta, codec=settings.codec, crf=settings.crf, lossless=settings.lossless)
     chosen = filler or _family(settings)
     plan = Plan(settings, reader, geometry, scene, chosen, _notes(settings, meta))
     width, height = geometry.size

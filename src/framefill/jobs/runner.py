@@ -20,7 +20,6 @@ from framefill.errors import FramefillError, JobError, UsageError
 from framefill.families.base import Filler, Span, State
 from framefill.families.spans import spans
 from framefill.jobs.folder import JobFolder, announced
-from framefill.jobs.hashes import Hashing
 from framefill.jobs.lanes import Behind, ahead
 from framefill.jobs.made import Made
 from framefill.jobs.plan import Plan, make_plan
@@ -29,6 +28,8 @@ from framefill.jobs.scene import Item, Waiting
 from framefill.jobs.settings import FillSettings
 from framefill.jobs.sink import Done, Sink, draw_provenance
 from framefill.jobs.targets import check_targets, job_folder_of, targets_of
+from framefill.media.hashes import Hashing
+from framefill.media.part import clear_leavings
 from framefill.media.reader import open_video
 from framefill.media.remux import remux
 from framefill.media.writer import VideoWriter
@@ -71,17 +72,18 @@ def run(
     with open_video(settings.input, settings.fps) as reader:
         plan = make_plan(settings, reader, filler)
         with _job_folder(settings) as folder:
+            for target in targets_of(settings):
+                clear_leavings(target)
             job = _Job(plan, folder, progress or (lambda _: None))
             record = job.run(began)
             if finish is not None:
                 finish(record)
-            folder.end()
             return record
 
 
 @contextmanager
 def _job_folder(settings: FillSettings) -> Iterator[JobFolder]:
-    """Enter the job folder; leave it when the run is stopped (an empty one goes), remove it when the run ends well."""
+    """Enter the job folder; leave it when the run is stopped (an empty one goes), end or remove it when the run ends well."""
     folder = JobFolder(job_folder_of(settings.output))
     try:
         yield folder
@@ -90,7 +92,9 @@ def _job_folder(settings: FillSettings) -> Iterator[JobFolder]:
     except FramefillError as error:
         raise type(error)(_how_to_go_on(str(error), folder)) from error
     else:
-        if not settings.keep_job:
+        if settings.keep_job:
+            folder.end()
+        else:
             folder.remove()
     finally:
         folder.leave()
@@ -157,7 +161,12 @@ class _Job:
         with ExitStack() as stack:
             files = [
                 VideoWriter(
-                    settings.output, plan.like, codec=settings.codec, crf=settings.crf, lossless=settings.lossless, size=plan.geometry.size
+                    settings.destination,
+                    plan.like,
+                    codec=settings.codec,
+                    crf=settings.crf,
+                    lossless=settings.lossless,
+                    size=plan.geometry.size,
                 )
             ]
             stack.enter_context(files[0])

@@ -17,6 +17,7 @@ from typing import TypeVar
 from framefill.errors import UsageError
 from framefill.jobs.geometry import Pad, Region
 from framefill.jobs.record import JsonValue
+from framefill.media.codecs import SLASHES
 from framefill.media.mask_boxes import parse_box
 from framefill.media.mask_rule import MaskRule
 
@@ -37,6 +38,7 @@ class AsPath:
 
     def __set__(self, instance: object, value: str | Path) -> None:
         vars(instance)[self._name] = Path(value)
+        vars(instance)[f"{self._name} as given"] = str(value)
 
 
 class AsPathOrNone:
@@ -60,8 +62,9 @@ class FillSettings:
     `fps` is for frames without times of their own (folders, patterns). `mask` is a file, folder or pattern; `boxes` are rectangles
     "x,y,w,h" or "x,y,w,h@start-end"; both together are joined. `pad` or `aspect` widen the picture in place of a mask. Only frames
     with `start` <= time < `end` and pixels inside `roi` are filled; what the mask marks elsewhere is kept, but nothing is learnt
-    from it. `preview` gives that many frames from `start` on, at half size. `report` is only kept free here: the program that
-    prints draws it. Raises UsageError for what cannot be meant.
+    from it. `preview` gives that many frames from `start` on, at half size. `as_frames` makes `output` a folder of PNG frames whatever
+    its name; so does a slash at the end of its text. `report` is only kept free here: the program that prints draws it.
+    Raises UsageError for what cannot be meant.
     """
 
     input: str | Path
@@ -77,6 +80,7 @@ class FillSettings:
     end: float = math.inf
     roi: Region | None = None
     preview: int | None = None
+    as_frames: bool = False
     codec: str = "auto"
     crf: int | None = None
     lossless: bool = False
@@ -87,6 +91,8 @@ class FillSettings:
     keep_job: bool = False
 
     def __post_init__(self) -> None:
+        if vars(self).pop("output as given").endswith(SLASHES):  # a Path has forgotten it
+            vars(self)["as_frames"] = True
         masked, widened = self.mask is not None or bool(self.boxes), self.pad is not None or self.aspect is not None
         if not masked and not widened:
             raise UsageError("nothing says what to fill; give a mask (-m MASK) or a box (--box x,y,w,h)")
@@ -104,9 +110,14 @@ class FillSettings:
             raise UsageError(f"--preview is {self.preview}, expected a number of frames from 1 on")
 
     @property
+    def destination(self) -> str:
+        """The output as the writer takes it, a folder of frames with its slash."""
+        return f"{self.output}/" if self.as_frames else str(self.output)
+
+    @property
     def asked_encoding(self) -> bool:
         """Whether the output must be encoded even when nothing is filled."""
-        return self.codec != "auto" or self.crf is not None or self.lossless or self.preview is not None
+        return self.as_frames or self.codec != "auto" or self.crf is not None or self.lossless or self.preview is not None
 
     def filling(self) -> dict[str, JsonValue]:
         """The part that decides the made pixels: what a job must share with an earlier one to go on with its windows."""

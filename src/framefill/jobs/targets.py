@@ -6,15 +6,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from framefill.errors import UnwritableMedia, UsageError
-from framefill.jobs.folder import announced
-from framefill.jobs.hashes import files_of
+from framefill.jobs.folder import JobFolder, announced, is_husk
 from framefill.jobs.settings import FillSettings
-from framefill.media.part import part_of
+from framefill.media.hashes import files_of
+from framefill.media.part import beside, check_name, clear_leavings, leavings, part_of
 
 
 def job_folder_of(output: Path) -> Path:
     """Return the folder beside `output` in which its unfinished job is kept."""
-    return output.with_name(output.name + ".framefill")
+    return beside(output, "", ".framefill")
+
+
+def is_finished(settings: FillSettings) -> bool:
+    """Whether the output is there, and whole: not left by a run that was killed before it had ended, which is then to be run again."""
+    _sweep(settings)
+    return settings.output.exists() and str(settings.output.resolve()) not in announced(job_folder_of(settings.output))
 
 
 def targets_of(settings: FillSettings) -> list[Path]:
@@ -26,14 +32,20 @@ def check_targets(settings: FillSettings) -> None:
     """Raise UsageError or UnwritableMedia unless every file that the run is to write may be written."""
     targets = list(_targets(settings))
     read = _Read([source for source in (settings.input, settings.mask) if source is not None])
-    own = announced(job_folder_of(settings.output))  # a run killed at its very end has left these, and goes on to make the rest
     for option, path in targets:
+        check_name(path)
         read.refuse(option, path)
         if not path.parent.is_dir():
             raise UnwritableMedia(f"{option} {path} cannot be written: there is no folder {path.parent}; make it first")
+    job = job_folder_of(settings.output)
+    read.refuse("the job folder", job)
+    _sweep(settings)
+    own = announced(job)  # a run killed at its very end has left these, and goes on to make the rest
+    for option, path in targets:
         if _occupied(path) and not settings.overwrite and str(path.resolve()) not in own:
             raise UsageError(f"{option} {path} exists; choose another name or pass --overwrite")
-    read.refuse("the job folder", job_folder_of(settings.output))
+        if not job.exists() and (found := leavings(path)):
+            raise UsageError(f"{found[0]} is not this job's, and the job needs that name; move it away, or delete it if a run left it")
     names = [path.resolve() for _, path in targets]
     if len({*names, *(part_of(path) for path in names), job_folder_of(names[0])}) <= 2 * len(names):
         raise UsageError("the output, the provenance map and the report need names of their own; two of them are the same")
@@ -63,6 +75,16 @@ class _Read:
                 raise UsageError(f"{option} {name} is also an input, which is never touched; choose another name")
             if name.is_dir() and any(name.resolve() in file.parents for file in self._names):
                 raise UsageError(f"{option} {name} holds an input, which is never touched; choose another folder")
+
+
+def _sweep(settings: FillSettings) -> None:
+    """Take away what a killed run has left when there is nothing in it to go on with."""
+    job = job_folder_of(settings.output)
+    if is_husk(job):
+        folder = JobFolder(job)  # locks: a run that has only just started is left alone
+        for target in targets_of(settings):
+            clear_leavings(target)
+        folder.remove()
 
 
 def _targets(settings: FillSettings) -> Iterator[tuple[str, Path]]:

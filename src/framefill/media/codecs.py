@@ -83,6 +83,7 @@ CODECS = {
 KEEPS_ASPECT = frozenset({"mp4", "mov", "h264", "h265"})  # containers and codecs that carry the shape of a pixel through PyAV
 CHOICES = ("auto", "h264", "h265", "vp9", "av1", "ffv1", "prores")
 ENCODER_THREADS = 4
+SLASHES = ("/", "\\")  # at the end of a path: a folder
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Plan:
 
 def is_folder(path: str | Path) -> bool:
     """Whether an output path asks for a folder of PNGs: it ends with a slash, has no suffix, or is a folder already."""
-    return str(path).endswith(("/", "\\")) or not Path(path).suffix or Path(path).is_dir()
+    return str(path).endswith(SLASHES) or not Path(path).suffix or Path(path).is_dir()
 
 
 def plan_output(
@@ -133,6 +134,8 @@ def plan_output(
     target, suffix = Path(path), Path(path).suffix.lower()
     blank = Plan(target, "folder", meta, width, height)
     if is_folder(path):
+        if target.is_file():
+            raise UsageError(f"{target} is a file, and a folder of PNGs was asked for; choose another name, or one with an ending")
         return _no_setting(blank, "a folder of PNGs", codec, crf)
     if suffix in STILLS and (meta.num_frames == 1 or suffix not in CONTAINERS):
         if meta.num_frames != 1:
@@ -178,13 +181,21 @@ def plan_output(
     if (meta.rotation or meta.mirrored) and not container.turns:
         note = f"{suffix} keeps no rotation flag: the picture is written upright"
         plan = replace(plan, meta=replace(plan.meta, rotation=0, mirrored=False), warnings=(*plan.warnings, note))
-    return plan
+    return _rounding_said(plan)
 
 
 def _no_setting(plan: Plan, what: str, codec: str, crf: int | None) -> Plan:
     if codec != "auto" or crf is not None:
         raise UsageError(f"{plan.path} is {what}: codec and crf have no meaning there; leave them out or give a video file")
-    return plan
+    return _rounding_said(plan)
+
+
+def _rounding_said(plan: Plan) -> Plan:
+    """Add a line when what is known of a deeper source comes out in 8 bits, unless a line tells of that already."""
+    if plan.meta.bit_depth <= 8 or _traits(plan.pix_fmt)[0] > 8 or any("written as" in line for line in plan.warnings):
+        return plan
+    what = f"{plan.codec_name} in {plan.pix_fmt}" if plan.kind == "stream" else "a picture file"
+    return replace(plan, warnings=(*plan.warnings, f"known pixels are rounded to 8 bit too: {what} holds no more"))
 
 
 def _check_crf(chosen: Codec, name: str, crf: int | None) -> None:

@@ -73,6 +73,7 @@ class _Count:
     mended: int = 0
     flushing: int = 0  # damaged, found out only when the decoder was emptied
     latest: int | None = None  # the highest time of a picture's packet
+    final: int = 0  # how long that packet says it is shown, if none came after it in the file
     reached: Fraction = Fraction(0)  # the latest end of a packet of any stream, seconds
     cut: bool = False  # the file ends before the time that its header states
 
@@ -120,7 +121,8 @@ class ContainerSource:
         """How long the last frame is shown as the header has it, 0 when it does not say or the file is not whole."""
         if self._end is None or counts.cut or counts.latest != last:
             return 0
-        return max(0, self._end - last)
+        # FFmpeg sums the stored steps up to the end, which falls short of it where reordered pictures come at uneven times.
+        return max(self._end - last, counts.final)
 
     @staticmethod
     def _time(native: av.VideoFrame, last: int | None, step: int, counts: _Count) -> int:
@@ -185,7 +187,9 @@ class ContainerSource:
             if packet.stream.index != stream.index:  # the flushing packets at the end have no stream_index of their own
                 continue
             if packet.pts is not None and not packet.is_discard:
-                counts.latest = packet.pts if counts.latest is None else max(counts.latest, packet.pts)
+                newest = counts.latest is None or packet.pts > counts.latest
+                counts.latest = packet.pts if newest else counts.latest
+                counts.final = packet.duration or 0 if newest else 0
             try:
                 frames = stream.decode(packet)
             except av.error.EOFError:

@@ -86,7 +86,7 @@ def _residual(first: View, second: View, matrix: Matrix, region: Region, method:
     moved = np.where(unknown_there & ~unknown_here, here, moved)
     if (unknown_here & unknown_there).any():
         both = unknown_here & unknown_there
-        smooth = np.clip(pull_push(here.astype(np.float32), ~both), 0, 255).astype(np.uint8)
+        smooth = np.rint(np.clip(pull_push(here.astype(np.float32), ~both), 0, 255)).astype(np.uint8)
         here, moved = np.where(both, smooth, here), np.where(both, smooth, moved)
     flow = method(np.ascontiguousarray(here), np.ascontiguousarray(moved))
     _drop_noise(flow, here, moved)

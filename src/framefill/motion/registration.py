@@ -58,11 +58,6 @@ class Motion:
     error: float
     cut: bool
 
-    @property
-    def still(self) -> bool:
-        """Whether the camera did not move at all."""
-        return bool(np.array_equal(self.matrix, np.eye(3)))
-
 
 def look_at(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Look:
     """Prepare a frame for registration. `rgb` uint8 H W 3; pixels under `hole` (bool H W) are never read."""
@@ -75,7 +70,7 @@ def look_at(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Look:
         grey = np.asarray(cv2.resize(np.where(known, grey, 0).astype(np.uint8), size, interpolation=cv2.INTER_AREA), np.uint8)
         known = share > 0.999
     smooth = pull_push(grey.astype(np.float32), known)
-    grey = np.where(known, grey, np.clip(smooth, 0, 255)).astype(np.uint8)
+    grey = np.where(known, grey, np.rint(np.clip(smooth, 0, 255))).astype(np.uint8)
     inside = cv2.erode(known.view(np.uint8), np.ones((5, 5), np.uint8))
     found = cv2.goodFeaturesToTrack(grey, CORNERS, 0.01, 8, mask=inside)
     corners = np.zeros((0, 1, 2), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 1, 2)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import typer
@@ -20,6 +21,7 @@ from framefill.jobs.batch import expand_inputs, many, outputs_in
 from framefill.jobs.record import RunRecord
 from framefill.jobs.runner import run
 from framefill.jobs.settings import FillSettings
+from framefill.jobs.targets import is_finished
 from framefill.media.mask_rule import Encoding, Length, MaskRule, MatchBy, parse_ids
 
 
@@ -54,11 +56,12 @@ def fill_all(settings: FillSettings, inputs: Sequence[str], printing: Printing) 
         return
     worst = 0
     for source, output in zip(sources, outputs_in(settings, sources), strict=True):
-        if output.exists() and not settings.overwrite:
-            say(f"{output} exists and is left as it is; pass --overwrite to make it again")
-            continue
         try:
-            _fill_one(replace(settings, input=source, output=output), printing)
+            clip = replace(settings, input=source, output=output, as_frames=not Path(source).is_file())
+            if not settings.overwrite and is_finished(clip):
+                say(f"{output} exists and is left as it is; pass --overwrite to make it again")
+                continue
+            _fill_one(clip, printing)
         except FramefillError as error:
             if printing.debug:
                 raise

@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from framefill.apps.cli import options as o
+from framefill.apps.cli.evaluate import eval_app
 from framefill.samples import Scene
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 mask_app = typer.Typer(help="Look at masks.", no_args_is_help=True)
 app.add_typer(mask_app, name="mask")
+app.add_typer(eval_app, name="eval")
 
 
 def main(arguments: list[str] | None = None) -> int:

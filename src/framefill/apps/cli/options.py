@@ -13,7 +13,7 @@ Videos = Annotated[list[str] | None, Argument(metavar="VIDEO", help="A video fil
 Video = Annotated[str, Argument(metavar="VIDEO", help="A video file, a folder or quoted pattern of frames, an animation.")]
 MoreVideos = Annotated[list[str] | None, Option("-i", "--video", metavar="VIDEO", help="The same as VIDEO; may be repeated.")]
 Output = Annotated[
-    Path, Option("-o", "--output", metavar="OUT", help="The file to write; with several inputs, the folder for one output each.")
+    str, Option("-o", "--output", metavar="OUT", help="The file to write; with several inputs, the folder for one output each.")
 ]
 Fps = Annotated[str | None, Option("--fps", metavar="RATE", help="Frames per second of a folder of frames: 25, 30000/1001.")]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from framefill.apps.cli.guard import say
+from framefill.evaluation.progress import Step
 from framefill.jobs.runner import Progress
 
 EVERY = 5.0  # seconds between plain lines
@@ -89,3 +90,32 @@ def _bar(name: str) -> Iterator[Display]:
             bars.update(task, completed=progress.done, total=progress.total, rate=f"{rate:.1f} frames/s")
 
         yield Display(draw, lambda line: bars.console.print(f"framefill: {line}", markup=False, highlight=False, soft_wrap=True))
+
+
+@contextmanager
+def scoring(quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """Give what shows how far an evaluation is: a bar for people, a plain line a result for logs, nothing when told to be quiet."""
+    if quiet:
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield _say_step
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("results"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("results", total=None)
+
+        def draw(step: Step) -> None:
+            if step.line:
+                bars.console.print(f"framefill: {step.line}", markup=False, highlight=False, soft_wrap=True)
+            bars.update(task, completed=step.done, total=step.total)
+
+        yield draw
+
+
+def _say_step(step: Step) -> None:
+    say(step.line or f"{step.done} of {step.total} results")

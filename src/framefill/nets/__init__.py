@@ -1,0 +1,1 @@
+"""Networks of our own writing: one file a network, torch only; whose weights fit stands in `weights`."""
