@@ -11,16 +11,20 @@ TORCH ?= torch
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench picture clean FORCE
+.PHONY: help demo test test-weights lint format docs bench picture clean FORCE
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## install, remove a person from the sample clip, say where the result and its report lie
 	@$(BIN)/framefill demo --folder demo
 
 test: $(VENV)/.test  ## install what the tests need, run them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-weights: $(VENV)/.test  ## get the weights of the networks that measure (some 270 MB), run the tests that need them
+	$(BIN)/framefill weights get all
+	$(BIN)/python -m pytest -m weights $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

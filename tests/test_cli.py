@@ -168,6 +168,34 @@ def test_one_bad_input_does_not_stop_the_others(tmp_path: Path, capsys: pytest.C
     assert "a.mkv" in said.err
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"-o": ""}, "the output '.' has no name"),
+        ({"-o": "."}, "the output '.' has no name"),
+        ({"-o": "folder/.."}, "the output 'folder/..' has no name"),
+        ({"-o": "/"}, "the output '/' has no name"),
+        ({"--provenance": ""}, "--provenance '.' has no name"),
+        ({"--report": ""}, "--report . is a folder"),
+        ({"-m": ""}, "the mask's name is empty"),
+        ({"-i": ""}, "a video's name is empty"),
+        ({"--start": "1:00"}, "Invalid value for '--start'"),
+    ],
+)
+def test_names_that_are_none_end_in_one_line(
+    clip: Path, changed: dict[str, str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell variable that was never set, the folder one is in."""
+    monkeypatch.chdir(clip.parent)
+    Path("folder").mkdir()
+    options = {"-i": clip.name, "--box": CENTRE, "-o": "out.mkv", **changed}
+    assert main(["inpaint", *(word for pair in options.items() for word in pair)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not line.endswith(("number Try framefill --help.", ".."))
+    assert sorted(path.name for path in clip.parent.iterdir()) == ["clip.mkv", "folder"]
+
+
 def test_several_pictures_are_a_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = media.write_images(tmp_path / "frames", 3)
     pictures = [str(path) for path in sorted(folder.iterdir())]

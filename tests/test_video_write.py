@@ -260,6 +260,8 @@ def test_a_still_image_stays_one(tmp_path: Path, suffix: str) -> None:
         ("b.webm", {"codec": "h264"}, r"\.webm cannot hold h264: \.webm takes vp9, av1; h264 goes into \.mp4, \.mkv, \.mov"),
         ("b.mp4", {"codec": "prores"}, r"\.mp4 cannot hold prores"),
         ("b.mov", {"lossless": True}, r"\.mov cannot hold ffv1"),
+        ("b.mov", {"codec": "vp9"}, r"\.mov cannot hold vp9: .*; vp9 goes into \.mp4"),
+        ("b.mov", {"codec": "av1"}, r"\.mov cannot hold av1"),
         ("b.mkv", {"lossless": True, "codec": "h264"}, "lossless means ffv1"),
         ("b.mkv", {"codec": "ffv1", "crf": 3}, "ffv1 has no crf"),
         ("b.mp4", {"crf": 99}, "crf 99"),

@@ -1,4 +1,7 @@
-"""Small weights in small packages, for tests of the weights' cache: the table's rows, the archives, and the layouts they name."""
+"""Small weights in small packages, for tests of the weights' cache: the table's rows, the archives, and the layouts they name.
+
+torch is imported where it is needed only, because a fresh process that imports this should start at once.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,24 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
-import torch
-from torch import Tensor
 
 from framefill.weights.registry import WEIGHTS, Archive, Weights
 
-PAYLOAD = pickle.dumps({"params": {"Branch_0/Conv": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}, "bias": np.ones(2, np.float32)}})
+if TYPE_CHECKING:
+    import pytest
+    from torch import Tensor
+
+PAYLOAD = pickle.dumps(
+    {"params": {"Branch_0/Conv": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}, "bias": np.ones(2, np.float32)}}
+)
 
 
 def numpy_layout(raw: Mapping[str, Mapping[str, object]]) -> dict[str, Tensor]:
+    import torch
+
     params = raw["params"]
     return {"weight": torch.from_numpy(params["Branch_0/Conv"]["kernel"].T), "bias": torch.from_numpy(params["bias"])}
 
@@ -29,14 +38,6 @@ def numpy_layout(raw: Mapping[str, Mapping[str, object]]) -> dict[str, Tensor]:
 def torch_layout(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
     whole = raw["whole"]
     return {"first": whole[:2], "rest": whole[2:]}  # views of one tensor, as a layout may give them
-
-
-def slow_layout(raw: Mapping[str, Mapping[str, object]]) -> dict[str, Tensor]:
-    import time
-
-    print("converting now", flush=True)
-    time.sleep(30)
-    return numpy_layout(raw)
 
 
 def sdist(folder: Path, members: Mapping[str, bytes], package: str = "toy-weights") -> Path:
@@ -92,6 +93,8 @@ def torch_row(archive: Path, payload: bytes) -> Weights:
 
 
 def torch_file(tree: object) -> bytes:
+    import torch
+
     buffer = io.BytesIO()
     torch.save(tree, buffer)
     return buffer.getvalue()

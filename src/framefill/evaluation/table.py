@@ -130,10 +130,21 @@ class Pictures:
         return self.compare(scored, other, scored.reference.where(region))
 
 
-def _ewarp(scored: Scored, region: Region) -> Values | None:
+def _ewarps(key: str, scale: str) -> Iterator[tuple[str, Metric]]:
+    """Give the warping error of the whole frame and of the hole, on the scale that a publication prints."""
+    unit = f"x {temporal.EWARP_SCALES[scale]:g}"
+    regions: tuple[Region, ...] = ("whole", "hole")
+    for region in regions:
+        about = f"warping error on {scale}'s scale: squared change on 0..1 along the reference clip's motion where it is visible; {IN_REGION[region]}"
+        name = key if region == "whole" else f"{key}-{region}"
+        yield name, Metric("Ewarp", unit, "lower", region, "pair", about, partial(_ewarp, scale, region))
+
+
+def _ewarp(scale: str, region: Region, scored: Scored) -> Values | None:
     if min(scored.frames.shape[1:3]) < LEAST_FLOW_SIDE or len(scored.frames) < 2:
         return None
-    return temporal.warping_error(scored.frames, scored.reference.motion, scored.reference.where(region))
+    errors = temporal.warping_error(scored.frames, scored.reference.motion, scored.reference.where(region))
+    return errors / temporal.EWARP_SCALES[scale]
 
 
 def _tof(scored: Scored, truth: Frames, where: NDArray[np.bool_] | None) -> Values:
@@ -153,7 +164,10 @@ def _tlpips(scored: Scored, truth: Frames, where: NDArray[np.bool_] | None) -> V
 
 
 def _flicker(scored: Scored) -> Values | None:
-    return temporal.flicker(scored.frames, scored.case.truth, scored.reference.hole) if len(scored.frames) > 2 else None
+    if len(scored.frames) < 3:
+        return None
+    values = temporal.flicker(scored.frames, scored.case.truth, scored.reference.hole)
+    return values if scored.case.truth is None else np.abs(values)  # a blend that wipes motion out is as far from the truth as a shaking one
 
 
 def _seam(scored: Scored) -> Values:
@@ -207,13 +221,10 @@ METRICS: dict[str, Metric] = dict(
         *Pictures("tof", "tOF", "px", "lower", "pair", "how far the motion from frame to frame is from the truth's", _tof, 16, (), _HIDDEN).variants(),
         *Pictures("tlpips", "tLPIPS", "", "lower", "pair", "how far the visible change from frame to frame is from the truth's (LPIPS, Alex)",
                    _tlpips, 32, ("lpips-alex",), _HIDDEN).variants(),
-        ("ewarp", Metric("Ewarp", "x 0.001", "lower", "whole", "pair",
-            "warping error: squared change on 0..1 along the reference clip's motion where it is visible, the whole frame, in thousandths",
-            lambda scored: _thousandths(_ewarp(scored, "whole")))),
-        ("ewarp-hole", Metric("Ewarp", "x 0.001", "lower", "hole", "pair", "warping error in the hole, in thousandths",
-            lambda scored: _thousandths(_ewarp(scored, "hole")))),
+*_ewarps("ewarp", "ProPainter"),
+        *_ewarps("ewarp-e2fgvi", "E2FGVI"),
         ("flicker", Metric("Flicker", "levels", "lower", "hole", "frame",
-            "how far a frame is from the mean of its neighbours in the hole, less what the truth's own motion makes of it (below 0: smoother than the truth)",
+            "how far a frame is from the mean of its neighbours in the hole; where the truth is known, how far that is from the truth's, either way",
             _flicker)),
         ("seam", Metric("Seam", "levels", "lower", "rim", "frame", "how much more the colour jumps across the rim than beside it", _seam)),
         ("outside-max", Metric("Known pixels changed, most", "levels", "lower", "outside", "frame",
@@ -237,10 +248,6 @@ METRICS: dict[str, Metric] = dict(
         ("fps", Metric("Speed", "frames/s", "higher", None, "clip", "frames a second of the fill alone, on this machine", _fps)),
     ]
 )  # fmt: skip
-
-
-def _thousandths(values: Values | None) -> Values | None:
-    return None if values is None else values / temporal.EWARP_SCALES["ProPainter"]
 
 
 def _distance(function: Callable[[Features, Features], float], real: Features, made: Features, seed: int) -> Measured:

@@ -20,6 +20,8 @@ def expand_inputs(inputs: Sequence[str]) -> list[str]:
     cannot be known.
     """
     found: list[str] = []
+    if "" in inputs:
+        raise UsageError("a video's name is empty; give a file, a folder of frames or a pattern")
     for source in inputs:
         if Path(source).exists() or not glob.has_magic(source):
             found.append(source)

@@ -95,7 +95,9 @@ class FillSettings:
             vars(self)["as_frames"] = True
         masked, widened = self.mask is not None or bool(self.boxes), self.pad is not None or self.aspect is not None
         if not masked and not widened:
-            raise UsageError("nothing says what to fill; give a mask (-m MASK) or a box (--box x,y,w,h)")
+            raise UsageError("nothing says what to fill; give a mask (-m MASK) or a box (--box x,y,w,h), or --pad or --aspect to outpaint")
+        if self.mask is not None and not str(self.mask):
+            raise UsageError("the mask's name is empty; give a file or a folder")
         if (masked and widened) or (self.pad is not None and self.aspect is not None):
             raise UsageError("a mask, a pad and an aspect exclude each other; give one of them")
         if widened and (self.roi is not None or self.preview is not None):

@@ -34,6 +34,7 @@ class Container:
     variable: bool = True  # keeps any frame times
     chapters: bool = False  # keeps chapters
     carries: frozenset[str] = frozenset()  # the only codecs that a reader finds again; empty = whatever the muxer takes
+    refuses: frozenset[str] = frozenset()  # codecs that the muxer takes as a stream, and refuses when its header is written
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ MPEGTS = frozenset(
 CONTAINERS = {
     ".mp4": Container("mp4", "h264", "aac", "mov_text", ISO, turns=True, chapters=True),
     ".m4v": Container("mp4", "h264", "aac", "mov_text", ISO, turns=True, chapters=True),
-    ".mov": Container("mov", "h264", "aac", "mov_text", ISO, turns=True, chapters=True),
+    ".mov": Container("mov", "h264", "aac", "mov_text", ISO, turns=True, chapters=True, refuses=frozenset(["vp9", "av1"])),
     ".mkv": Container("matroska", "h264", "flac", "srt", turns=True, chapters=True),
     ".webm": Container("webm", "vp9", "libopus", "webvtt", turns=True, chapters=True),
     ".avi": Container("avi", "h264", "libmp3lame", variable=False),
@@ -227,7 +228,8 @@ def _check_held(container: Container, name: str, suffix: str) -> None:
 
 def holds(container: Container, encoder: str) -> bool:
     """Whether a container takes what an encoder makes."""
-    if container.carries and av.Codec(encoder, "w").canonical_name not in container.carries:
+    codec = av.Codec(encoder, "w").canonical_name
+    if codec in container.refuses or (container.carries and codec not in container.carries):
         return False
     probe = av.open(io.BytesIO(), "w", format=container.muxer)
     try:

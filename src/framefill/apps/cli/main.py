@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from framefill.apps.cli import options as o
 from framefill.apps.cli.evaluate import eval_app
+from framefill.apps.cli.weights import weights_app
 from framefill.samples import Scene
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 mask_app = typer.Typer(help="Look at masks.", no_args_is_help=True)
 app.add_typer(mask_app, name="mask")
 app.add_typer(eval_app, name="eval")
+app.add_typer(weights_app, name="weights")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,8 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         status = app(given, prog_name="framefill", standalone_mode=False, obj=given)
     except TyperException as error:
-        if error.format_message():
-            print(f"framefill: {error.format_message()} Try framefill --help.", file=sys.stderr)
+        if message := error.format_message():
+            stop = "" if message.endswith((".", "?")) else "."
+            print(f"framefill: {message}{stop} Try framefill --help.", file=sys.stderr)
         return error.exit_code
     return status if isinstance(status, int) else 0
 

@@ -119,6 +119,8 @@ def _described(row: Weights) -> str:
             "source": row.source,
             "package": row.package,
             "version": row.version,
+            "archive": row.archive.file,
+            "member": row.member,
             "sha256": row.sha256,
         }
     )

@@ -116,7 +116,7 @@ def _shares_chart(shown: Sequence[Column]) -> Markup:
         element("path", {"class": "area generated", "d": _area(propagated, made, top)}),
     ]
     words = f"Share of the picture that was made, over the clip: at most {percent(max(made))}"
-    return _chart("Made share of the picture", percent(top), words, areas, "tall")
+    return _chart("Made share of the picture", f"{100 * top:g} %", words, areas, "tall")  # a round number
 
 
 def _score_chart(title: str, unit: str, bands: Sequence[Band | None]) -> Markup:

@@ -69,9 +69,9 @@ def flows(pictures: Picture, flow: FlowMethod) -> NDArray[np.float32]:
 def visible(forward: Field, backward: Field, *, boundaries: bool = True) -> NDArray[np.bool_]:
     """Return which pixels of the first frame the second shows too, bool H W, from the flow there and back (float32 H W 2, pixels).
 
-    With w the flow at x and v the flow back at x + w, a pixel is occluded where |w + v|^2 >= 0.01 (|w|^2 + |v|^2) + 0.5 (Sundaram et
-    al. 2010, equation 5), where x + w lies outside the frame, and with `boundaries` where the flow is torn:
-    |grad w_x|^2 + |grad w_y|^2 > 0.01 |w|^2 + 0.002 (their equation 6), with gradients by central differences.
+    With w the flow at x and v the flow back at x + w, a pixel is occluded where |w + v|^2 >= 0.01 (|w|^2 + |v|^2) + 0.5, where x + w
+    lies outside the frame, and with `boundaries` where the flow is torn:
+    |grad w_x|^2 + |grad w_y|^2 > 0.01 |w|^2 + 0.002, with gradients by central differences.
     """
     height, width = forward.shape[:2]
     x, y = _targets(forward)

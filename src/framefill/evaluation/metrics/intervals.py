@@ -54,12 +54,12 @@ def bootstrap_interval(
     `statistic` takes as many arrays as `samples` holds (a Frechet distance takes two) and gives one number. The interval is the percentile
     interval moved by the resamples' own bias, `mean(resamples) - value`: for a mean that is nothing, but a Frechet distance of resampled
     rows, even of a set to itself, lies far above that of the rows. Distances are not negative; nor is `low` where no resample was.
-    A set of a single row has no interval. Raises UsageError for a level outside 0 .. 1.
+    A set of a single row has no interval, nor has a value that is not finite. Raises UsageError for a level outside 0 .. 1.
     """
     sets = [numpy_of(one) for one in (samples if isinstance(samples, tuple) else (samples,))]
     _check(level, resamples)
     value = float(statistic(*sets))
-    if min(len(rows) for rows in sets) < 2:
+    if min(len(rows) for rows in sets) < 2 or not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"))
     generator = np.random.default_rng(seed)
     drawn = np.array([statistic(*(rows[generator.integers(len(rows), size=len(rows))] for rows in sets)) for _ in range(resamples)])

@@ -1,7 +1,7 @@
 """Whether one model beats another on the same clips: paired differences with an interval and a sign-flip permutation test.
 
 If the two models were alike, each clip's difference could as well have had the other sign (Fisher, The design of experiments,
-1935, section 21).
+1935, chapter III).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from framefill.media.composite import bounding_box
 
 Plane = NDArray[np.float64]  # H W C
 VIDEO_INPAINTING_WINDOW = 65  # pixels; the habit of STTN, FuseFormer, E2FGVI and ProPainter
-K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III-B
+K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III
 TRUNCATE = 3.5  # standard deviations at which the Gaussian window ends: 11 pixels at sigma 1.5
 BAND = 32  # rows worked on at a time: their maps stay in the cache. At 432x240, window 7, on one core: twice the speed of whole frames
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2

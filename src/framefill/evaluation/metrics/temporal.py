@@ -1,6 +1,6 @@
 """How steady a clip is: warping error, flicker, and agreement of its motion and of its perceptual change with the truth's.
 
-Warping error: Lai et al., Learning blind video temporal consistency, ECCV 2018, equation 8. tOF and tLP: Chu et al., Learning temporal
+Warping error: Lai et al., Learning blind video temporal consistency, ECCV 2018. tOF and tLP: Chu et al., Learning temporal
 coherence via self-supervision for GAN-based video generation (TecoGAN), ACM TOG 2020, section 5.
 """
 

@@ -70,15 +70,15 @@ SHAPES: Mapping[str, Callable[[Generator, int, int, int, float], Masks]] = {
 }
 
 
-def mask_for(clip: str, shape: str, case: str, seed: int, T: int, H: int, W: int) -> Masks:
-    """Make the mask of a clip, bool T H W: a pure function of its name, the case (`still` or `moving`), the seed and the size."""
+def mask_for(clip: str, shape: str, case: str, seed: int, size: tuple[int, int, int]) -> Masks:
+    """Make the mask of a clip, bool T H W = `size`: a pure function of its name, the case (`still` or `moving`), seed and size."""
     rng = np.random.default_rng([seed, zlib.crc32(clip.encode()), CASES.index(case)])
-    return SHAPES[shape](rng, T, H, W, float(case == "moving"))
+    return SHAPES[shape](rng, *size, float(case == "moving"))
 
 
 def _generated(name: str, path: Path, case: str, settings: Settings, seed: int) -> Case:
     truth = read_clip(path, parse_size(settings["size"]), int(settings["frames"]), cast("Resize", settings["resize"]))
-    mask = mask_for(name, str(settings["shape"]), case, seed, *truth.shape[:3])
+    mask = mask_for(name, str(settings["shape"]), case, seed, truth.shape[:3])
     return Case(f"{name}/{case}", case, truth, mask, truth)
 
 
@@ -106,6 +106,7 @@ def _define_generated(settings: Settings) -> list[str]:
         f"The hole ({settings['case']}): {shape}. It is drawn from the seed and the clip's name, so that it is the same in every run.",
         "Models never see the truth under the hole: it is blanked before they get the clip.",
         "Known pixels are put back before anything is measured. A mean goes over the clips (each with the mean of its frames).",
+        f"Ewarp and tOF: {settings['flow']} flow, Ewarp's along the truth's motion with a forward-backward occlusion test.",
         "Frames without a hole do not count; a frame that is hit exactly counts as 100 dB.",
     ]
 
@@ -220,7 +221,7 @@ def _benchmark_protocol(name: str, title: str, videos: int, total: int) -> Proto
         options={key: COMMON[key] for key in ("resize", "flow")},
         define=partial(_define_benchmark, title, videos, total),
         find=partial(_find_benchmark, videos, total),
-        metrics=("psnr", "ssim-65", "vfid", "ewarp", "psnr-hole", "lpips-alex", "outside-max", "unseen", "fps"),
+        metrics=("psnr", "ssim-65", "vfid", "ewarp", "ewarp-e2fgvi", "psnr-hole", "lpips-alex", "outside-max", "unseen", "fps"),
         models=MODELS,
         mean="frames",
     )

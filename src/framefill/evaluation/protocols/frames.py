@@ -82,11 +82,11 @@ def _find_interpolation(folder: Path, settings: Settings, seed: int) -> Found:
 
 def _define_interpolation(settings: Settings) -> list[str]:
     gap, every = int(settings["gap"]), int(settings["every"])
-    rule = f"only every {gap}th frame is known" if gap > 1 else f"every {every}th frame is hidden"
+    rule = f"one frame in {gap} is known" if gap > 1 else f"one frame in {every} is hidden"
     return [
         f"The first {settings['frames']} frames of every clip at {settings['size']} ({settings['resize']}); {rule}. The clip itself is the truth.",
         "Everything is measured on the hidden frames only; frames behind the last known one are known too.",
-        "tOF compares the motion from frame to frame with the truth's; FVD is of whole clips, known frames included in both sets.",
+        f"tOF compares the motion from frame to frame with the truth's ({settings['flow']} flow); FVD is of whole clips, known frames included in both sets.",
     ]
 
 

@@ -34,9 +34,10 @@ class Drawn:
 
 def fvd(count: int, length: int, stride: int = 1) -> SetProtocol:
     """Make the protocol `fvd{count}_{length}f`, with `_s{stride}` where every stride-th frame is taken."""
+    every = f", one in {stride} taken" if stride > 1 else ""
     return SetProtocol(
         name=f"fvd{count}_{length}f" + (f"_s{stride}" if stride > 1 else ""),
-        about=f"generated clips against real ones: FVD of {count} clips of {length} frames, as StyleGAN-V measures it",
+        about=f"generated clips against real ones: FVD of {count} clips of {length} frames{every}, as StyleGAN-V measures it",
         layout="--clips REAL: videos or folders of frames; --results NAME=DIR: the generated clips of each model, of any names",
         options={
             "count": Option(count, "how many clips of each set"),
@@ -62,9 +63,10 @@ def by_name(name: str) -> SetProtocol | None:
 
 def _define(settings: Settings) -> list[str]:
     span = (int(settings["length"]) - 1) * int(settings["stride"]) + 1
+    every = f", one in {settings['stride']} taken" if settings["stride"] != 1 else " in a row"
     mirror = ", half of them mirrored" if settings["mirror"] == "on" else ""
     return [
-        f"{settings['count']} clips of each set, {settings['length']} frames, every {settings['stride']}. frame. Real clips begin at a random frame of"
+        f"{settings['count']} clips of each set, {settings['length']} frames{every}. Real clips begin at a random frame of"
         f" videos with at least {span} frames{mirror}; generated ones at their first frame.",
         f"Frames at {settings['size']} ({settings['resize']}), uint8, mapped to -1..1, resized to 224x224; I3D (Kinetics-400), 400 logits; Fréchet distance.",
         "Where a set has fewer videos than clips are wanted, its videos are drawn again, at other frames; a set of generated clips is taken as it is.",

@@ -91,9 +91,9 @@ _LAYOUT = (
 
 def _define_removal(settings: Settings) -> list[str]:
     return [
-        f"Each clip's first {settings['frames']} frames at {settings['size']}; the clip's own mask covers what is to go.",
+        f"Each clip's first {settings['frames']} frames at {settings['size']} ({settings['resize']}); the clip's own mask covers what is to go.",
         "Where the true background is given, PSNR, SSIM and LPIPS compare with it: of the whole frame, and of the hole alone.",
-        "Without it only what needs no truth is measured: the seam, the flicker in the hole, the warping error by the input's motion, the outside.",
+        f"Without it only what needs no truth is measured: the seam, the flicker in the hole, the warping error along the input's motion ({settings['flow']} flow), the outside.",
         "outside-max is the largest change of a known pixel against the input, before any encoding, and of other programs' results as they come.",
         "Scores of whole frames without a true background would only say whether the rest was left alone; they are not printed.",
     ]
@@ -117,7 +117,7 @@ REMOVAL = Protocol(
 
 def _define_stereo(settings: Settings) -> list[str]:
     return [
-        f"Each clip's first {settings['frames']} frames at {settings['size']}: one eye's view, warped to the other eye, with holes as its mask.",
+        f"Each clip's first {settings['frames']} frames at {settings['size']} ({settings['resize']}): one eye's view, warped to the other eye, with holes as its mask.",
         "The hole is held against the true view of that eye. PSNR of the hole divides by all hole samples (pixels x channels).",
         "Frames without a hole do not count.",
     ]
@@ -127,7 +127,7 @@ STEREO = Protocol(
     name="stereo",
     about="the holes of a view warped to the other eye, against the true view of that eye",
     layout=_LAYOUT.replace("background.* or truth.* where known", "truth.* (the true view)"),
-    options=OPTIONS,
+    options={name: option for name, option in OPTIONS.items() if name != "flow"},
     define=_define_stereo,
     find=partial(_find_masked, True),
     metrics=("psnr", "psnr-hole", "ssim-hole", "lpips-alex", "lpips-alex-hole", "flicker", "seam", "outside-max", "fps"),
@@ -165,7 +165,7 @@ def _find_edits(folder: Path, settings: Settings, seed: int) -> Found:
 
 def _define_edit(settings: Settings) -> list[str]:
     return [
-        f"Each clip's first {settings['frames']} frames at {settings['size']}; its first frame comes edited, the rest is to follow.",
+        f"Each clip's first {settings['frames']} frames at {settings['size']} ({settings['resize']}); its first frame comes edited, the rest is to follow.",
         "Motion: the result's flow against the source's, where the source moves (mean cosine, and mean end-point distance in pixels).",
         "Consistency: cosine of MobileNetV2 features of frames in a row, and with the edited first frame (a small stand-in for CLIP, and not comparable with it).",
         "first-frame: PSNR of the result's first frame against the edited one. psnr-outside: against the source outside the edit's mask, where a mask is given.",

@@ -18,11 +18,12 @@ from framefill.evaluation.report.read import Clip, Metric, Region, Result, Run
 from framefill.evaluation.report.videos import KeyFrame, Panel, Picture, Still, data_uri, key_frames, montage, panels
 
 ClipCurves: TypeAlias = "dict[str, dict[str, Curve]]"  # by metric, then model
-VIDEO_BUDGET = 6_000_000  # bytes of video in a page; what is beyond lies beside it
+VIDEO_BUDGET = 5_000_000  # bytes of video in a page; what is beyond lies beside it
 VIDEO_MOST = 2_000_000  # bytes of one video in a page
 STILL_BUDGET = 4_500_000  # bytes of JPEG in a page
 FEW, SOME = 6, 20  # clips: up to FEW are open at once, up to SOME have two key frames each and close-ups, beyond that one
 QUALITIES = (85, 75, 62, 48)  # JPEG, the first with which a clip's pictures fit its share
+MOST_CLIPS = 50  # with pictures and curves of their own
 MOST_CURVES = 8  # plots a clip
 PARTS: tuple[Region | None, ...] = ("hole", "whole", "rim", "outside", None)  # which curves come first
 
@@ -31,7 +32,7 @@ PARTS: tuple[Region | None, ...] = ("hole", "whole", "rim", "outside", None)  # 
 class Budget:
     """The bytes of video that the page may still take."""
 
-    video: int = VIDEO_BUDGET
+    video: int
     written: list[Path] = field(default_factory=list)  # the videos that lie beside the page
 
 
@@ -40,16 +41,26 @@ def gallery(run: Run, shown: Mapping[str, Look]) -> Markup:
 
     Raises `UnreadableMedia` where one of the run's videos is damaged, `UnwritableMedia` where the disk refuses.
     """
-    budget = Budget()
+    budget = Budget(VIDEO_BUDGET)
     curves = _curves(run)
-    blocks = [_clip(run, clip, number, curves.get(clip.name, {}), shown, budget) for number, clip in enumerate(run.clips, 1)]
+    chosen = shown_clips(run)
+    blocks = [_clip(run, run.clips[number - 1], number, curves.get(run.clips[number - 1].name, {}), shown, budget) for number in chosen]
     media = run.folder / "media"
     if media.is_dir():
         for old in set(media.glob("[0-9][0-9][0-9]-*.mp4")) - set(budget.written):  # of a report written before
             old.unlink()
         with contextlib.suppress(OSError):  # the folder stays while anything is in it
             media.rmdir()
-    return joined(*blocks)
+    left = len(run.clips) - len(chosen)
+    some = f"{len(chosen)} of the {len(run.clips)} clips, evenly chosen; the values of all are below and in results.csv. " if left else ""
+    return joined(element("p", {"class": "note"}, f"{some}Click a clip's line to open or close it."), *blocks)
+
+
+def shown_clips(run: Run) -> list[int]:
+    """The numbers, from 1, of the clips that have a block of their own: all, or `MOST_CLIPS` spread evenly over the run."""
+    if len(run.clips) <= MOST_CLIPS:
+        return list(range(1, len(run.clips) + 1))
+    return [1 + round(place * (len(run.clips) - 1) / (MOST_CLIPS - 1)) for place in range(MOST_CLIPS)]
 
 
 def anchor(number: int) -> str:
@@ -90,7 +101,7 @@ def _pictures(run: Run, clip: Clip, number: int, found: Sequence[Panel], budget:
 
 
 def _strips(run: Run, clip: Clip, found: Sequence[Panel], maps: Sequence[Picture]) -> Markup:
-    share = STILL_BUDGET // len(run.clips)
+    share = STILL_BUDGET // len(shown_clips(run))
     count = 2 if len(run.clips) <= SOME else 1
     frames: list[KeyFrame] = []
     for quality in QUALITIES:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from string import Template
 
 from framefill.evaluation.report import words
-from framefill.evaluation.report.gallery import anchor, gallery, values_of
+from framefill.evaluation.report.gallery import anchor, gallery, shown_clips, values_of
 from framefill.evaluation.report.markdown import section_title
 from framefill.evaluation.report.markup import Markup, element, joined
 from framefill.evaluation.report.plots import Look, box_plot, looks, swatch
@@ -31,7 +31,7 @@ def run_page(run: Run) -> str:
         ("measured", "What was measured, and how", _measured(run, shown)),
         ("results", "Results", _results(run, table, shown)),
         ("spread", "How the clips spread", _spread(run, shown)),
-        ("clips", "Clip by clip", joined(element("p", {"class": "note"}, "Click a clip's line to open or close it."), gallery(run, shown))),
+        ("clips", "Clip by clip", gallery(run, shown)),
         ("values", "Every value", _values(run)),
         ("repeat", "To repeat it", _repeat(run)),
     ]
@@ -247,12 +247,14 @@ def _values(run: Run) -> Markup:
     heads = [element("th", {"scope": "col"}, element("button", {"type": "button"}, title)) for title in ("clip", "model")]
     heads += [element("th", {"scope": "col"}, element("button", {"type": "button"}, *_heading(metric))) for metric in metrics]
     rows = []
+    pictured = set(shown_clips(run))
     for number, clip in enumerate(run.clips, 1):
+        name = element("a", {"href": f"#{anchor(number)}"}, clip.name) if number in pictured else clip.name
         for model in run.models:
             line = found.get((clip.name, model))
             if line is None:
                 continue
-            cells = [element("th", {"scope": "row"}, element("a", {"href": f"#{anchor(number)}"}, clip.name)), element("td", {}, model)]
+            cells = [element("th", {"scope": "row"}, name), element("td", {}, model)]
             for metric in metrics:
                 value = line[metric.key].value if metric.key in line else None
                 cells.append(element("td", {"data-value": "" if value is None else repr(value)}, words.written(value, digits[metric.key])))

@@ -39,6 +39,7 @@ STYLE: dict[str, str | float | bool] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.03,  # given, so that it is not searched for: that takes longer than drawing the curves
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#5c6369",
@@ -118,12 +119,15 @@ def curve_plot(metric: Metric, curves: Mapping[str, Curve], shown: Mapping[str, 
                 for position, (place, value) in enumerate(zip(places, line, strict=True))
                 if not math.isnan(value) and all(math.isnan(line[near]) for near in (position - 1, position + 1) if 0 <= near < len(line))
             ]  # a point between two gaps is on no line
-            axes.plot([place for place, _ in alone], [value for _, value in alone], "o", color=look.colour, markersize=3)
+            if alone:
+                axes.plot([place for place, _ in alone], [value for _, value in alone], "o", color=look.colour, markersize=3)
             endless = [place for place, value in points if value is not None and math.isinf(value)]
-            axes.plot(endless, [0.985] * len(endless), "^", color=look.colour, markersize=3.5, transform=axes.get_xaxis_transform())
+            if endless:
+                axes.plot(endless, [0.985] * len(endless), "^", color=look.colour, markersize=3.5, transform=axes.get_xaxis_transform())
         longest = max(len(curve) for curve in curves.values())
         axes.set_xlim(0, max(longest - 1, 1))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel("pair of frames (number of the first)" if metric.per == "pair" else "frame")
         _name(axes, metric)
         return _svg(figure, words)
@@ -209,9 +213,15 @@ def _svg(figure: Figure, words: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     used = set(re.findall(r"[(\"]#([^)\"]+)[)\"]", text))
     text = re.sub(r'\s+id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
-    text = re.sub(r' (d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
+    text = re.sub(r' (d|x|y|transform)="([^"]*)"', lambda found: f' {found[1]}="{_coordinates(found[2])}"', text)
     text = re.sub(r"<!--.*?-->|\n\s*(?=<)", "", text, flags=re.DOTALL)
     inner = text[text.index(">") + 1 : text.rindex("</svg>")]
     box = re.search(r'viewBox="([^"]+)"', text)
     assert box is not None
     return element("svg", {"viewBox": box[1], "role": "img", "aria-label": words, "class": "drawing"}, joined(Markup(inner)))
+
+
+def _coordinates(text: str) -> str:
+    """Return coordinates to a tenth of a point, and a path of straight lines without its `L`s: pages hold hundreds of plots."""
+    short = " ".join(re.sub(r"(\.\d)\d+", r"\1", text).split())
+    return short if re.search("[CQS]", short) else short.replace(" L ", " ")
