@@ -22,7 +22,7 @@ demo: $(VENV)/.run  ## install, remove a person from the sample clip, say where 
 test: $(VENV)/.test  ## install what the tests need, run them
 	$(BIN)/python -m pytest $(ARGS)
 
-test-weights: $(VENV)/.test  ## get the weights of the networks that measure (some 270 MB), run the tests that need them
+test-weights: $(VENV)/.test  ## get the weights of the networks that measure (255 MB), run the tests that need them
 	$(BIN)/framefill weights get all
 	$(BIN)/python -m pytest -m weights $(ARGS)
 
