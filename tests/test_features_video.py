@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -256,7 +256,7 @@ def test_many_workers_may_write_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 @pytest.mark.parametrize(("loader", "name"), [(load.i3d, "i3d"), (load.lpips, "lpips-alex"), (load.mobilenetv2, "mobilenetv2")])
-def test_missing_weights_name_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loader: type, name: str) -> None:
+def test_missing_weights_name_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loader: Callable[[], object], name: str) -> None:
     monkeypatch.setenv("FRAMEFILL_HOME", str(tmp_path))
     with pytest.raises(MissingWeights, match=f"framefill weights get {name}"):
         loader()

@@ -83,9 +83,9 @@ def test_pip_brings_the_archive_of_the_table(
 
 SETUPTOOLS = """
 import pathlib
+pathlib.Path(MARK).touch()
 class _Legacy:
     def get_requires_for_build_wheel(self, settings=None):
-        pathlib.Path(MARK).touch()
         return []
     get_requires_for_build_sdist = get_requires_for_build_wheel
     def prepare_metadata_for_build_wheel(self, folder, settings=None):

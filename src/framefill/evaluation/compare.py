@@ -43,7 +43,7 @@ class Compared:
         title = "\n".join(["second minus first, mean over clips, 95 % interval", *cautions(self.runs)])
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in ("metric", "model", "difference", "95 % interval", "p", "clips", ""):
-            table.add_column(name, justify="right" if name in ("difference", "p", "clips") else "left")
+            table.add_column(name, justify="right" if name in ("difference", "p", "clips") else "left", no_wrap=name in ("metric", "model"))
         for row in self.rows:
             interval = "" if row.low is None or row.high is None else f"{row.low:+.4g} .. {row.high:+.4g}"
             table.add_row(

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 import framefill
 from framefill.errors import JobError
-from framefill.evaluation.metrics.intervals import bootstrap_interval
+from framefill.evaluation.metrics.intervals import bootstrap_interval, mean_interval
 from framefill.evaluation.plan import EvalSettings, Plan
 from framefill.evaluation.protocols.base import Found, Protocol
 from framefill.evaluation.table import METRICS, SET_METRICS, Measured, Metric
 from framefill.evaluation.unit import read_features, read_unit
 from framefill.media.hashes import sha256_of
+from framefill.media.part import clear_leavings
 
 Values = NDArray[np.float64]
 Entry = dict[str, object]  # of a JSON file
@@ -132,6 +133,8 @@ def write_run(folder: Path, about: Mapping[str, object], curves: Sequence[Curve]
         part = folder / f".{name}.part"
         part.write_text(text, encoding="utf-8")
         part.replace(folder / name)
+    for name in ("report.md", "report.html"):
+        clear_leavings(folder / name)  # a killed run's
     return [*write_reports(folder), folder / "results.csv"]
 
 
@@ -168,7 +171,7 @@ def _row(curves: Sequence[Curve], model: str, metric: str, mean: str, seed: int,
     row["mean"] = _told(float((means * counts).sum() / counts.sum()))
     if len(curves) > 1:
         pairs = np.stack([means * counts, counts], axis=1)
-        found = bootstrap_interval(pairs, _ratio, seed, resamples=2000)
+        found = mean_interval(means, seed) if mean == "clips" else bootstrap_interval(pairs, _ratio, seed, resamples=2000)
         row |= {"low": _told(found.low), "high": _told(found.high)}
     return row
 

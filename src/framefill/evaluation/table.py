@@ -167,7 +167,9 @@ def _flicker(scored: Scored) -> Values | None:
     if len(scored.frames) < 3:
         return None
     values = temporal.flicker(scored.frames, scored.case.truth, scored.reference.hole)
-    return values if scored.case.truth is None else np.abs(values)  # a blend that wipes motion out is as far from the truth as a shaking one
+    return (
+        values if scored.case.truth is None else np.abs(values)
+    )  # a blend that wipes motion out is as far from the truth as a shaking one
 
 
 def _seam(scored: Scored) -> Values:

@@ -22,6 +22,7 @@ from framefill.evaluation.protocols.base import Case, CaseSource
 from framefill.evaluation.results import Result, blanked, fill_case, hole_frames, read_result, with_known
 from framefill.evaluation.scored import Reference, Scored
 from framefill.evaluation.table import METRICS, SET_METRICS, Metric
+from framefill.media.part import clear_leavings
 from framefill.media.video import Frame, Frames, VideoMeta
 from framefill.media.writer import VideoWriter
 
@@ -175,10 +176,9 @@ def _keep(folder: Path, clip: str, name: str, frames: Frames, save: Save) -> Non
         return
     place = folder / "clips" / clip
     place.mkdir(parents=True, exist_ok=True)
-    if save == "frames":
-        write_clip(place / name, frames, lossless=True)
-    else:
-        write_clip(place / f"{name}.mp4", frames)
+    path = place / (name if save == "frames" else f"{name}.mp4")
+    clear_leavings(path)  # a killed run's
+    write_clip(path, frames, lossless=save == "frames")
 
 
 def write_clip(path: Path, frames: Frames, lossless: bool = False) -> None:

@@ -13,11 +13,11 @@ from framefill.evaluation.report.read import Metric, Region, Run
 from framefill.evaluation.report.table import ORDER
 
 HEAD = ("metric", "model", "difference", "95 % interval", "p", "clips", "verdict")
-CLEAR = 0.05  # p below which a difference is called clear
+CLEAR = 0.05  # p below which one run is called better
 READING = (
     "Every difference is the second run minus the first, clip by clip on the clips that both runs have, then the mean. "
     "The range is its 95 % interval: where it leaves out 0, the difference is unlikely to be luck of the clips.",
-    "p is the chance of a difference at least as large if the runs were equally good. “Clear” means p below 0.05.",
+    f"p is the chance of a difference at least as large if the runs were equally good. “Better” is said where p is below {CLEAR}.",
 )
 
 
@@ -108,7 +108,7 @@ def cautions(runs: tuple[Run, Run]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" …" if names[5:] else "")
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if names[5:] else "")
 
 
 def _texts(settings: Mapping[str, object]) -> dict[str, str]:
@@ -174,8 +174,8 @@ def _tables(rows: Sequence[Difference], runs: tuple[Run, Run]) -> Markup:
             cells.append(element("td", {"class": "best" if clear else None}, element("b" if clear else "span", {}, found)))
             body.append(element("tr", {}, element("th", {"scope": "row"}, words.heading(metric)), *cells))
         if body:
-            head = [element("th", {"scope": "col"}, title) for title in HEAD]
-            table = element("table", {"class": "figures"}, element("thead", {}, element("tr", {}, *head)), element("tbody", {}, *body))
+            head = element("tr", {}, *(element("th", {"scope": "col"}, title) for title in HEAD))
+            table = element("table", {"class": "figures differences"}, element("thead", {}, head), element("tbody", {}, *body))
             parts += [element("h3", {}, words.REGIONS[region]), scrolling(table, words.REGIONS[region])]
     return joined(*parts)
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from framefill.evaluation.report import words
 from framefill.evaluation.report.markup import Markup, element, joined
 from framefill.evaluation.report.plots import Curve, Look, curve_plot, legend
-from framefill.evaluation.report.read import Clip, Metric, Region, Result, Run
+from framefill.evaluation.report.read import Clip, Metric, Region, Run
 from framefill.evaluation.report.videos import KeyFrame, Panel, Picture, Still, data_uri, key_frames, montage, panels
 
 ClipCurves: TypeAlias = "dict[str, dict[str, Curve]]"  # by metric, then model
@@ -103,26 +103,26 @@ def _pictures(run: Run, clip: Clip, number: int, found: Sequence[Panel], budget:
 def _strips(run: Run, clip: Clip, found: Sequence[Panel], maps: Sequence[Picture]) -> Markup:
     share = STILL_BUDGET // len(shown_clips(run))
     count = 2 if len(run.clips) <= SOME else 1
-    frames: list[KeyFrame] = []
-    for quality in QUALITIES:
-        frames = key_frames(found, maps, count, quality, close_ups=len(run.clips) <= SOME)
-        if sum(len(still.jpeg) for frame in frames for still in (*frame.whole, *frame.close)) <= share:
-            break
+    frames = key_frames(found, maps, count, close_ups=len(run.clips) <= SOME)
+    stills = [still for frame in frames for still in (*frame.whole, *frame.close)]
+    fitting = (quality for quality in QUALITIES if sum(len(still.jpeg(quality)) for still in stills) <= share)
+    quality = next(fitting, QUALITIES[-1])
     made = [panel for panel in found if panel.made]
     why = "where the models differ most" if len(made) > 1 else "where the result is farthest from the truth"
-    return joined(element("h4", {}, f"Key frames, {why}"), *(_strip(clip, frame) for frame in frames))
+    return joined(element("h4", {}, f"Key frames, {why}"), *(_strip(clip, frame, quality) for frame in frames))
 
 
-def _strip(clip: Clip, frame: KeyFrame) -> Markup:
-    parts = [element("h5", {}, f"Frame {frame.index}"), _row(clip, frame.index, frame.whole, "", small=frame.part is not None)]
+def _strip(clip: Clip, frame: KeyFrame, quality: int) -> Markup:
+    whole = _row(frame.whole, f"{clip.name}, frame {frame.index}", quality, small=frame.part is not None)
+    parts = [element("h5", {}, f"Frame {frame.index}"), whole]
     if frame.part is not None:
         left, top, right, bottom = frame.part
         parts.append(element("p", {"class": "note"}, f"The part where they differ, x {left} to {right}, y {top} to {bottom}:"))
-        parts.append(_row(clip, frame.index, frame.close, ", close up", small=True))
+        parts.append(_row(frame.close, f"{clip.name}, frame {frame.index}, close up", quality, small=True))
     return element("article", {"class": "strip"}, *parts)
 
 
-def _row(clip: Clip, index: int, stills: Sequence[Still], more: str, small: bool) -> Markup:
+def _row(stills: Sequence[Still], about: str, quality: int, small: bool) -> Markup:
     """Return the pictures in one row, or in two where they are many and no close-ups follow."""
     columns = len(stills) if len(stills) <= 5 or (small and len(stills) <= 8) else (len(stills) + 1) // 2
     return element(
@@ -135,10 +135,10 @@ def _row(clip: Clip, index: int, stills: Sequence[Still], more: str, small: bool
                 element(
                     "img",
                     {
-                        "src": data_uri("image/jpeg", still.jpeg),
-                        "alt": f"{clip.name}, frame {index}{more}: {still.label}",
-                        "width": still.width,
-                        "height": still.height,
+                        "src": data_uri("image/jpeg", still.jpeg(quality)),
+                        "alt": f"{about}: {still.label}",
+                        "width": still.rgb.shape[1],
+                        "height": still.rgb.shape[0],
                         "loading": "lazy",
                     },
                 ),
@@ -193,12 +193,3 @@ def _curve_words(clip: Clip, metric: Metric, curves: Mapping[str, Curve]) -> str
             digits = words.decimals(known)
             spans.append(f"{model} {words.written(min(known), digits)} to {words.written(max(known), digits)}")
     return f"{clip.name}: {metric.title} over the frames ({metric.key}). {'; '.join(spans)}"
-
-
-def values_of(run: Run) -> dict[tuple[str, str], dict[str, Result]]:
-    """Return the results by clip and model, then metric."""
-    found: dict[tuple[str, str], dict[str, Result]] = {}
-    for result in run.results:
-        if result.clip is not None:
-            found.setdefault((result.clip, result.model), {})[result.metric] = result
-    return found

@@ -9,11 +9,11 @@ from importlib.resources import files
 from string import Template
 
 from framefill.evaluation.report import words
-from framefill.evaluation.report.gallery import anchor, gallery, shown_clips, values_of
+from framefill.evaluation.report.gallery import anchor, gallery, shown_clips
 from framefill.evaluation.report.markdown import section_title
 from framefill.evaluation.report.markup import Markup, element, joined
 from framefill.evaluation.report.plots import Look, box_plot, looks, swatch
-from framefill.evaluation.report.read import Metric, Run
+from framefill.evaluation.report.read import Metric, Result, Run
 from framefill.evaluation.report.table import Cell, Column, Section, cells_of, columns, firsts, regions, sections
 
 NOTHING = Markup("")
@@ -242,7 +242,10 @@ def _span_words(values: Mapping[str, Sequence[tuple[str | None, float]]]) -> str
 def _values(run: Run) -> Markup:
     """Return the table of all values, a line a clip and model; the script lets its heads sort it."""
     metrics = [metric for metric in run.metrics.values() if any(result.metric == metric.key and result.clip for result in run.results)]
-    found = values_of(run)
+    found: dict[tuple[str, str], dict[str, Result]] = {}  # by clip and model, then metric
+    for result in run.results:
+        if result.clip is not None:
+            found.setdefault((result.clip, result.model), {})[result.metric] = result
     digits = {metric.key: words.decimals(line[metric.key].value for line in found.values() if metric.key in line) for metric in metrics}
     heads = [element("th", {"scope": "col"}, element("button", {"type": "button"}, title)) for title in ("clip", "model")]
     heads += [element("th", {"scope": "col"}, element("button", {"type": "button"}, *_heading(metric))) for metric in metrics]

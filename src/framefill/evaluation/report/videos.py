@@ -46,12 +46,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Still:
-    """One picture of a strip: JPEG bytes and its size in pixels."""
+    """One picture of a strip, uint8 h w 3, scaled to be looked at."""
 
     label: str
-    jpeg: bytes
-    width: int
-    height: int
+    rgb: Picture
+
+    def jpeg(self, quality: int) -> bytes:
+        """The picture as JPEG of a quality 1 .. 95."""
+        out = io.BytesIO()
+        Image.fromarray(self.rgb).save(out, "JPEG", quality=quality)
+        return out.getvalue()
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def pick(maps: Sequence[Picture], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def key_frames(shown: Sequence[Panel], maps: Sequence[Picture], count: int, quality: int, close_ups: bool) -> list[KeyFrame]:
+def key_frames(shown: Sequence[Panel], maps: Sequence[Picture], count: int, close_ups: bool) -> list[KeyFrame]:
     """Return the `count` frames where the models differ most, each as a strip of pictures. Raises `UnreadableMedia`."""
     wanted = pick(maps, count)
     found = []
@@ -125,12 +129,12 @@ def key_frames(shown: Sequence[Panel], maps: Sequence[Picture], count: int, qual
         if index not in wanted:
             continue
         part = _part(maps[index], pictures[0].shape) if close_ups else None
-        whole = tuple(_still(panel.label, picture, quality) for panel, picture in zip(shown, pictures, strict=True))
+        whole = tuple(_still(panel.label, picture) for panel, picture in zip(shown, pictures, strict=True))
         close: tuple[Still, ...] = ()
         if part is not None:
             left, top, right, bottom = part
             cuts = zip(shown, pictures, strict=True)
-            close = tuple(_still(panel.label, picture[top:bottom, left:right], quality) for panel, picture in cuts if panel.label != "mask")
+            close = tuple(_still(panel.label, picture[top:bottom, left:right]) for panel, picture in cuts if panel.label != "mask")
         found.append(KeyFrame(index, whole, part, close))
     return found
 
@@ -206,9 +210,5 @@ def _part(where: Picture, shape: tuple[int, ...]) -> tuple[int, int, int, int] |
     return left, top, right, bottom
 
 
-def _still(label: str, picture: Picture, quality: int) -> Still:
-    height, width = picture.shape[:2]
-    size = _fitted(width, height, STRIP)
-    out = io.BytesIO()
-    Image.fromarray(_scaled(picture, size)).save(out, "JPEG", quality=quality)
-    return Still(label, out.getvalue(), *size)
+def _still(label: str, picture: Picture) -> Still:
+    return Still(label, _scaled(picture, _fitted(picture.shape[1], picture.shape[0], STRIP)))
