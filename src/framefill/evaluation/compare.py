@@ -45,10 +45,10 @@ class Compared:
         for name in ("metric", "model", "difference", "95 % interval", "p", "clips", ""):
             table.add_column(name, justify="right" if name in ("difference", "p", "clips") else "left", no_wrap=name in ("metric", "model"))
         for row in self.rows:
-            interval = "" if row.low is None or row.high is None else f"{row.low:+.4g} .. {row.high:+.4g}"
+            interval = "" if row.low is None or row.high is None else f"{row.low:+.3g} .. {row.high:+.3g}"
             table.add_row(
-                row.metric, row.model, "" if row.mean is None else f"{row.mean:+.4g}", interval,
-                "" if row.p is None else f"{row.p:.4f}", str(row.clips), verdict(row, metrics[row.metric]),
+                row.metric, row.model, "" if row.mean is None else f"{row.mean:+.3g}", interval,
+                "" if row.p is None else f"{row.p:.3f}", str(row.clips), verdict(row, metrics[row.metric]),
             )  # fmt: skip
         return table
 

@@ -12,6 +12,7 @@ from framefill.apps.cli import options as o
 
 eval_app = typer.Typer(help="Measure models by named protocols.", no_args_is_help=True)
 
+WIDE = 140  # columns of a table that goes into a file or a pipe
 Name = Annotated[str, typer.Argument(metavar="PROTOCOL", help="A protocol's name; framefill eval list tells them.")]
 Clips = Annotated[
     Path, typer.Option("--clips", metavar="DIR", help="The folder of clips; framefill eval describe PROTOCOL tells its layout.")
@@ -27,6 +28,8 @@ def list_all(debug: o.Debug = False) -> None:
     from framefill.apps.cli.guard import guarded
 
     with guarded(debug):
+        import sys
+
         from rich.console import Console
         from rich.table import Table
 
@@ -50,7 +53,7 @@ def list_all(debug: o.Debug = False) -> None:
             shown.add_column("")
             for row in rows:
                 shown.add_row(*row)
-            Console().print(shown, "")
+            Console(width=None if sys.stdout.isatty() else WIDE).print(shown, "")
 
 
 @eval_app.command()
@@ -181,9 +184,11 @@ def compare(
         if json:
             print(dumps(compared.as_dict()))
         else:
+            import sys
+
             from rich.console import Console
 
-            Console().print(compared.table())
+            Console(width=None if sys.stdout.isatty() else WIDE).print(compared.table())
         if output is not None:
             for path in write_compared(compared, output):
                 print(path)
