@@ -534,3 +534,14 @@ def test_other_content_or_protocol_is_called_not_comparable(tmp_path: Path) -> N
     swapped("run.json", "ab" * 32, "ac" * 32)(changed)
     lines = cautions((first, read_run(changed)))
     assert sum(line.startswith("Not comparable") for line in lines) == 2
+
+
+def test_a_metric_without_any_value_takes_no_room(tmp_path: Path) -> None:
+    def tell(clip: str, model: str, metric: str) -> float | None:
+        return None if metric == "flicker" else as_told(clip, model, metric)
+
+    folder = made_run(tmp_path / "run", tell=tell, videos=0)
+    page, html = page_of(folder)
+    check_alone(page, html)
+    assert [column.metric.key for column in columns(read_run(folder))] == ["psnr", "psnr-hole", "outside", "vfid"]
+    assert "Flicker" not in html[html.index('id="results"') :]

@@ -47,8 +47,10 @@ def clip(path: Path, frames: int, step: int = 1) -> Frames:
 # I3D
 
 
-@pytest.mark.parametrize(("frames", "distance"), [(30, 151.39), (16, 152.90), (10, 569.77), (21, 78.25)])
-@pytest.mark.parametrize("recipe", ["fvd", "stylegan-v"])
+@pytest.mark.parametrize(
+    ("recipe", "frames", "distance"),
+    [("fvd", 30, 151.39), ("fvd", 16, 152.90), ("fvd", 10, 569.77), ("fvd", 21, 78.25), ("stylegan-v", 16, 152.90)],
+)
 def test_fvd_of_black_against_white(recipe: Recipe, frames: int, distance: float) -> None:
     black = np.zeros((frames, 64, 64, 3), np.float32)
     sides = (features_of([shade, shade], recipe, declared="0..1", cached=False) for shade in (black, black + 1))

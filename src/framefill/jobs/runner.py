@@ -103,7 +103,8 @@ def _job_folder(settings: FillSettings) -> Iterator[JobFolder]:
 def _how_to_go_on(what: str, folder: JobFolder) -> str:
     if not folder.windows:
         return f"{what}; nothing was kept" if what == "interrupted" else what
-    return f"{what} ({folder.windows} finished windows are kept in {folder.path}: the same command goes on from there)"
+    kept = "1 finished window is" if folder.windows == 1 else f"{folder.windows} finished windows are"
+    return f"{what} ({kept} kept in {folder.path}: the same command goes on from there)"
 
 
 class _Job:

@@ -219,7 +219,7 @@ class _Stream:
             context.open()
         except av.error.FFmpegError as error:
             raise UsageError(
-                f"{plan.codec_name} cannot encode {width}x{height} {plan.pix_fmt} (crf {plan.crf}); choose another codec, such as h264"
+                f"{plan.codec_name} cannot encode {width}x{height} {plan.pix_fmt} (crf {plan.crf}); choose another codec or a smaller picture"
             ) from error
         return stream
 

@@ -64,7 +64,7 @@ class Gmflow(nn.Module):
         place = _places(height // windows, width // windows, first).repeat(1, windows, windows)
         both = (torch.cat((first, second)) + place).permute(0, 2, 3, 1)  # b h w c
         for layer in self.layers:
-            both = layer(both, both.roll(len(first), 0), windows)
+            both = layer(both, windows)
         return tuple(both.permute(0, 3, 1, 2).chunk(2))
 
 
@@ -117,7 +117,10 @@ class _Residual(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention within a picture, attention to the other one, and a perceptron; in every second layer the windows are shifted by half."""
+    """Attention within a picture, attention to the other one, and a perceptron; in every second layer the windows are shifted by half.
+
+    Works on the features B H W C of two pictures one after the other in the batch.
+    """
 
     def __init__(self, *, shifted: bool) -> None:
         super().__init__()
@@ -128,29 +131,33 @@ class _Layer(nn.Module):
             nn.Linear(2 * WIDTH, 8 * WIDTH, bias=False), nn.GELU(), nn.Linear(8 * WIDTH, WIDTH, bias=False), nn.LayerNorm(WIDTH)
         )
 
-    def forward(self, x: Tensor, other: Tensor, windows: int) -> Tensor:
-        x = x + self.own(x, x, windows, self.shifted)
-        message = self.cross(x, other, windows, self.shifted)
-        return x + self.perceptron(torch.cat((x, message), -1))
+    def forward(self, both: Tensor, windows: int) -> Tensor:
+        count, height, width = both.shape[:3]
+        tall, wide = height // windows, width // windows
+        shift, allowed = (0, 0), None
+        if self.shifted:
+            # All but attention is done pixel by pixel, so the layer's whole work may be shifted, and shifted back at the end.
+            shift = tall // 2, wide // 2
+            both = both.roll((-shift[0], -shift[1]), (1, 2))
+            allowed = _same_side(height, width, windows, shift, both.device)
+        x = _cut(both, windows)
+        other = x.roll(count // 2, 0)
+        x = x + self.own(x, x, allowed)
+        x = x + self.perceptron(torch.cat((x, self.cross(x, other, allowed)), -1))
+        out = _join(x, windows, tall, wide)
+        return out.roll(shift, (1, 2)) if self.shifted else out
 
 
 class _Attention(nn.Module):
-    """Attention of each pixel of `x` to the pixels of `other` in its window, B H W C; one head."""
+    """Attention of each pixel of `x` to the pixels of `other` in its window, B N L C; `allowed` bool 1 N L L says to which of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.query, self.key, self.value, self.merge = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
         self.norm = nn.LayerNorm(WIDTH)
 
-    def forward(self, x: Tensor, other: Tensor, windows: int, shifted: bool) -> Tensor:
-        height, width = x.shape[1:3]
-        tall, wide = height // windows, width // windows
-        query, key, value = self.query(x), self.key(other), self.value(other)
-        shift = (tall // 2, wide // 2) if shifted else (0, 0)
-        query, key, value = (_cut(part.roll((-shift[0], -shift[1]), (1, 2)), windows) for part in (query, key, value))
-        allowed = _same_side(height, width, windows, shift, x.device) if shifted else None
-        message = functional.scaled_dot_product_attention(query, key, value, allowed)
-        message = _join(message, windows, tall, wide).roll(shift, (1, 2))
+    def forward(self, x: Tensor, other: Tensor, allowed: Tensor | None) -> Tensor:
+        message = functional.scaled_dot_product_attention(self.query(x), self.key(other), self.value(other), allowed)
         out: Tensor = self.norm(self.merge(message))
         return out
 
@@ -172,8 +179,7 @@ class _Propagation(nn.Module):
     def around(self, features: Tensor, flow: Tensor) -> Tensor:
         """Do the same among the 3x3 pixels around each."""
         features = features.permute(0, 2, 3, 1)
-        query, key = (part(features).permute(0, 3, 1, 2) for part in (self.query, self.key))
-        scores = _scores_around(query, key, 1)
+        scores = _scores_around(self.query(features), self.key(features), 1)
         near = functional.unfold(flow, 3, padding=1).view(len(flow), 2, 9, *flow.shape[2:])
         return (scores.softmax(1)[:, None] * near).sum(2)
 
@@ -189,23 +195,26 @@ def _match_all(one: Tensor, other: Tensor) -> Tensor:
 
 def _match_around(one: Tensor, other: Tensor) -> Tensor:
     """Return the flow B 2 H W to the mean place of what matches in `other` within `RADIUS` pixels; features B C H W."""
-    weights = _scores_around(one, other, RADIUS).softmax(1)
+    weights = _scores_around(one.permute(0, 2, 3, 1).contiguous(), other.permute(0, 2, 3, 1).contiguous(), RADIUS).softmax(1)
     steps = torch.arange(-RADIUS, RADIUS + 1, device=one.device, dtype=one.dtype)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return torch.einsum("bnhw,cn->bchw", weights, torch.stack((x.flatten(), y.flatten())))
 
 
 def _scores_around(query: Tensor, key: Tensor, radius: int) -> Tensor:
-    """Return how well each pixel of `query` fits the (2 radius + 1)² of `key` around it, B N H W; what is outside the picture, not at all."""
-    height, width = query.shape[2:]
-    padded = functional.pad(key, (radius,) * 4)
-    inside = functional.pad(torch.ones_like(key[:1, :1]), (radius,) * 4)
+    """Return how well each pixel of `query` fits the (2 radius + 1)² of `key` around it, B N H W; what is outside the picture, not at all.
+
+    Features B H W C.
+    """
+    height, width = query.shape[1:3]
+    padded = functional.pad(key, (0, 0, radius, radius, radius, radius))
+    inside = functional.pad(torch.ones(height, width, dtype=torch.bool, device=key.device), (radius,) * 4)
     scores = []
     for down in range(2 * radius + 1):
         for right in range(2 * radius + 1):
-            area = (..., slice(down, down + height), slice(right, right + width))
-            score = torch.einsum("bchw,bchw->bhw", query, padded[area]) / math.sqrt(WIDTH)
-            scores.append(score.masked_fill(inside[area][:, 0] == 0, -math.inf))
+            rows, columns = slice(down, down + height), slice(right, right + width)
+            score = (query * padded[:, rows, columns]).sum(3) / math.sqrt(WIDTH)
+            scores.append(score.masked_fill(~inside[rows, columns], -math.inf))
     return torch.stack(scores, 1)
 
 
@@ -253,11 +262,11 @@ def _join(x: Tensor, windows: int, tall: int, wide: int) -> Tensor:
 
 
 def _same_side(height: int, width: int, windows: int, shift: tuple[int, int], device: torch.device) -> Tensor:
-    """Say which pixels of a window may see each other, bool N L L: not those that the shift brought together from opposite edges."""
+    """Say which pixels of a window may see each other, bool 1 N L L: not those that the shift brought together from opposite edges."""
     down = torch.arange(height, device=device) >= height - shift[0]
     right = torch.arange(width, device=device) >= width - shift[1]
     side = _cut((down[:, None] * 2 + right)[None, ..., None], windows)[0, ..., 0]  # n l
-    return side[:, :, None] == side[:, None, :]
+    return (side[:, :, None] == side[:, None, :])[None]
 
 
 def _colour(values: tuple[float, float, float], like: Tensor) -> Tensor:

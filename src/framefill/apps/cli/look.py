@@ -22,7 +22,7 @@ def print_info(path: str, as_json: bool) -> None:
         return
     rate = "unknown" if meta.fps is None else f"{float(meta.fps):g} frames/s"
     length = "unknown length" if meta.duration is None else f"{meta.duration:.2f} s"
-    frames = "" if meta.num_frames is None else f", {meta.num_frames} frames"
+    frames = "" if meta.num_frames is None else f", {meta.num_frames} frame{'s' * (meta.num_frames != 1)}"
     print(f"{path}: {meta.container or meta.kind}, {meta.width}x{meta.height}, {rate}, {length}{frames}")
     turned = f", turned by {meta.rotation} degrees" if meta.rotation else ""
     shape = f", pixel shape {meta.sample_aspect_ratio}" if meta.sample_aspect_ratio != 1 else ""

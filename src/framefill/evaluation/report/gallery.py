@@ -153,7 +153,7 @@ def _curves(run: Run) -> dict[str, ClipCurves]:
     """Return the curves of every clip."""
     found: dict[str, ClipCurves] = {}
     for result in run.results:
-        if result.clip is not None and result.frames:
+        if result.clip is not None and result.frames and any(value is not None for value in result.frames):
             found.setdefault(result.clip, {}).setdefault(result.metric, {})[result.model] = result.frames
     return found
 

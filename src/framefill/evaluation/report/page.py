@@ -212,7 +212,7 @@ def _spread(run: Run, shown: Mapping[str, Look]) -> Markup:
                 points.append((result.case, result.value))
         known = {value for points in values.values() for _, value in points}
         if len(known) < 2:
-            flat += [metric.title] if values else []
+            flat += [metric.title] if known else []
             continue
         where = f" {words.count(endless, 'value is', 'values are')} infinite and not drawn." if endless else ""
         drawing = box_plot(metric, values, shown, f"{metric.title} ({metric.key}) of every clip, by model. {_span_words(values)}")
@@ -241,7 +241,8 @@ def _span_words(values: Mapping[str, Sequence[tuple[str | None, float]]]) -> str
 
 def _values(run: Run) -> Markup:
     """Return the table of all values, a line a clip and model; the script lets its heads sort it."""
-    metrics = [metric for metric in run.metrics.values() if any(result.metric == metric.key and result.clip for result in run.results)]
+    valued = {result.metric for result in run.results if result.clip is not None and result.value is not None}
+    metrics = [metric for metric in run.metrics.values() if metric.key in valued]
     found: dict[tuple[str, str], dict[str, Result]] = {}  # by clip and model, then metric
     for result in run.results:
         if result.clip is not None:

@@ -40,10 +40,14 @@ class Section:
 
 
 def columns(run: Run) -> list[Column]:
-    """Return the run's table, a column a metric, those of one region together; with several mask cases each has cells of its own."""
+    """Return the run's table, a column for each metric that has a value, those of one region together.
+
+    With several mask cases each has cells of its own.
+    """
     cases: tuple[str | None, ...] = (None, *run.cases) if len(run.cases) > 1 else (None,)
     ordered = sorted(run.metrics.values(), key=lambda metric: ORDER.index(metric.region))
-    return [Column(metric, {case: _cells(run, metric, case) for case in cases}) for metric in ordered]
+    table = [Column(metric, {case: _cells(run, metric, case) for case in cases}) for metric in ordered]
+    return [column for column in table if any(column.cells.values())]
 
 
 def regions(table: Sequence[Column]) -> list[tuple[Region | None, list[Column]]]:
