@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 
 from framefill.apps.report import write_report
-from framefill.apps.report.markup import Markup, element
 from framefill.apps.report.page import render
 from framefill.apps.report.pictures import strips
 from framefill.apps.report.readable import ceiling, count, levels, percent, seconds
 from framefill.apps.report.timeline import MOST_COLUMNS, columns
 from framefill.errors import UnwritableMedia
+from framefill.evaluation.report.markup import Markup, element
 from framefill.jobs.record import GENERATED_RGB, PROPAGATED_RGB, FrameRecord, KeyFrame, RunRecord, Shares
 
 VOID = {"meta", "img", "input", "br"}

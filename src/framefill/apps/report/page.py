@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framefill.apps.report import timeline
-from framefill.apps.report.markup import Markup, element, joined
 from framefill.apps.report.pictures import Strip, strips
 from framefill.apps.report.readable import count, levels, percent, seconds
+from framefill.evaluation.report.markup import Markup, element, joined
 from framefill.evaluation.seam import temporal_seam
 from framefill.families.base import GENERATED, KNOWN, PROPAGATED
 from framefill.jobs.record import JsonValue, KeyFrame, RunRecord

@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from framefill.apps.report.markup import Attributes, Markup, element, joined
 from framefill.apps.report.readable import ceiling, count, percent, seconds
+from framefill.evaluation.report.markup import Attributes, Markup, element, joined
 from framefill.jobs.record import FrameRecord, RunRecord
 
 MOST_COLUMNS = 480
