@@ -78,6 +78,16 @@ def test_palette_is_read_as_ids(tmp_path: Path, rule: dict, expected) -> None:
     assert "palette indices 0-3" in "\n".join(mask.understood)
 
 
+def test_labels_of_a_palette_may_be_named_by_their_colours(tmp_path: Path) -> None:
+    """The VOC palette's colours 1 and 2 differ by red and green only, and green alone is no measure of both."""
+    values = levels(0, 1, 2, 3)
+    path = save(tmp_path / "m.png", values, "P", PALETTE)
+    assert (read_mask(path, clip(), ids=("#800000", "#008000")).frames[0] == np.isin(values, (1, 2))).all()
+    assert (read_mask(path, clip(), encoding="colors").frames[0] == (values > 0)).all()
+    with pytest.raises(MaskMismatch, match="it has #000000, #008000, #800000, #808000;"):
+        read_mask(path, clip(), ids=("#ff0000",))
+
+
 def test_black_and_white_saved_with_a_palette_goes_by_its_colours(tmp_path: Path) -> None:
     indices = np.where(disc(), 0, 1).astype(np.uint8)  # index 0 is white here
     mask = read_mask(save(tmp_path / "m.png", indices, "P", [255, 255, 255, 0, 0, 0]), clip())

@@ -26,8 +26,8 @@ def close_to(rgb: np.ndarray, wanted: np.ndarray, levels: float = 6.0) -> bool:
     )
 
 
-def read(path: Path) -> tuple[VideoReader, list]:
-    reader = open_video(path)
+def read(path: Path, fps: int | None = None) -> tuple[VideoReader, list]:
+    reader = open_video(path, fps)
     with reader:
         return reader, list(reader)
 
@@ -79,6 +79,16 @@ def test_a_clip_that_starts_late_counts_from_its_first_frame(tmp_path: Path) -> 
     reader, frames = read(path)
     assert reader.meta.start_pts > 0
     assert [reader.seconds(frame) for frame in frames] == pytest.approx([index / 25 for index in range(8)])
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.mp4", "a.ts"])
+@pytest.mark.parametrize("first", [0, 33, 400])
+def test_what_is_said_of_the_length_counts_from_the_first_frame_too(tmp_path: Path, name: str, first: int) -> None:
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    times = [first + 40 * index for index in range(12)]
+    meta = read(mediafiles.write_video(tmp_path / name, codec=codec, time_base=Fraction(1, 1000), times=times))[0].meta
+    assert meta.num_frames == 12
+    assert meta.duration == pytest.approx(0.48, abs=0.005)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -165,8 +175,21 @@ def test_a_folder_of_frames_in_natural_order(tmp_path: Path, suffix: str) -> Non
     assert all(close_to(frame.rgb, mediafiles.picture(frame.index)) for frame in frames)
     assert reader.meta.kind == "images"
     assert reader.seconds(frames[5]) == pytest.approx(0.2)
-    assert len(reader.warnings) == 1
+    assert len(reader.warnings) == 2
     assert "25 frames per second" in reader.warnings[0]
+    assert "notes.txt left out" in reader.warnings[1]
+
+
+def test_what_else_lies_in_a_folder_of_frames_is_said(tmp_path: Path) -> None:
+    folder = mediafiles.write_images(tmp_path / "in", 2)
+    (folder / ".hidden").touch()
+    assert not [line for line in read(folder, 25)[0].warnings if "left out" in line]
+    mediafiles.write_video(folder / "clip.mp4", frames=2)
+    for source in (folder, folder / "*"):
+        assert read(source, 25)[0].warnings == [f"only the images in {source} are read: clip.mp4 left out"]
+    (folder / "notes.txt").touch()
+    assert read(folder, 25)[0].warnings == [f"only the images in {folder} are read: clip.mp4 and 1 more left out"]
+    assert read(folder / "*.png", 25)[0].warnings == []
 
 
 def test_globs_patterns_and_a_stated_rate(tmp_path: Path) -> None:

@@ -31,12 +31,12 @@ def flow_method(name: str) -> FlowMethod:
     if name == "dis":
         return dis
     if name == "gmflow":
-        from framefill.nets.gmflow import GMFlow, GMFlowMethod
+        from framefill.nets.gmflow import FlowBetween, Gmflow
         from framefill.weights import store
 
-        net = GMFlow()
+        net = Gmflow()
         net.load_state_dict(store.load("gmflow"))
-        return GMFlowMethod(net)
+        return FlowBetween(net)
     raise UsageError(f"no flow is called {name!r}; there are {', '.join(WEIGHTS_OF_FLOWS)}")
 
 

@@ -22,6 +22,8 @@ def expand_inputs(inputs: Sequence[str]) -> list[str]:
     found: list[str] = []
     if "" in inputs:
         raise UsageError("a video's name is empty; give a file, a folder of frames or a pattern")
+    if address := next((source for source in inputs if "://" in source), None):
+        raise UsageError(f"{address} is an address, and only files are read; download it first")
     for source in inputs:
         if Path(source).exists() or not glob.has_magic(source):
             found.append(source)

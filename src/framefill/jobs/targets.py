@@ -33,8 +33,8 @@ def check_targets(settings: FillSettings) -> None:
     targets = list(_targets(settings))
     read = _Read([source for source in (settings.input, settings.mask) if source is not None])
     for option, path in targets:
-        if path.name in ("", ".."):
-            raise UsageError(f"{option} {str(path)!r} has no name of its own; give a file, or a new folder for frames")
+        if path.name in ("", "..", "-"):
+            raise UsageError(f"{option} {str(path)!r} is not the name of a file; give one, or a new folder for frames")
         check_name(path)
         read.refuse(option, path)
         if not path.parent.is_dir():

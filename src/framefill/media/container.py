@@ -252,15 +252,17 @@ def _meta(container: av.container.InputContainer, stream: av.VideoStream, first:
     time_base = stream.time_base or Fraction(1, 25)
     fps = stream.average_rate or stream.guessed_rate or None
     duration: Fraction | None = stream.duration * time_base if stream.duration else None
+    start = first.pts if first.pts is not None else (first.dts or 0)
     if duration is None and container.duration:
         duration = container.duration * MICROSECOND
+        if container.format.name.startswith("matroska"):  # states the end on the clip's own clock, which may start late
+            duration = max(duration - start * time_base, Fraction(0))
     count = stream.frames or (round(duration * fps) if duration and fps else None)
     matrix = _matrix(first)
     rotation, mirrored = (orientation(matrix) if matrix is not None else None) or (0, False)
     turned = rotation in (90, 270)
     aspect = stream.sample_aspect_ratio or Fraction(1)
     pix_fmt = first.format.name
-    start = first.pts if first.pts is not None else (first.dts or 0)
     return VideoMeta(
         width=first.height if turned else first.width,
         height=first.width if turned else first.height,

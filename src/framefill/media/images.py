@@ -35,16 +35,25 @@ def find_frames(path: Path) -> list[Path] | None:
 
     Raises `UnreadableMedia` when it is one and holds no image.
     """
-    if path.is_dir():
-        names, where = list(path.iterdir()), f"folder {path}"
-    elif not path.exists() and (PATTERN.search(path.name) or any(sign in path.name for sign in "*?[")):
-        names, where = _matching(path), f"no file matches {path}: it"
-    else:
+    named = _named(path)
+    if named is None:
         return None
-    frames = [name for name in names if name.suffix.lower() in STILL and not name.name.startswith(".") and name.is_file()]
+    frames = [name for name in named if name.suffix.lower() in STILL]
     if not frames:
+        where = f"folder {path}" if path.is_dir() else f"no file matches {path}: it"
         raise UnreadableMedia(f"{where} holds no image; give frames as PNG, JPEG, TIFF, WebP or BMP")
     return sorted(frames, key=lambda name: (natural_key(name), name.name))
+
+
+def _named(path: Path) -> list[Path] | None:
+    """The files that a folder, glob or pattern names, of whatever kind; None when `path` is none of these."""
+    if path.is_dir():
+        names = list(path.iterdir())
+    elif not path.exists() and (PATTERN.search(path.name) or any(sign in path.name for sign in "*?[")):
+        names = _matching(path)
+    else:
+        return None
+    return [name for name in names if not name.name.startswith(".") and name.is_file()]
 
 
 def _matching(path: Path) -> list[Path]:
@@ -72,6 +81,11 @@ class ImageSequence:
             self.warnings.append(f"{depth}-bit images: worked on in 8 bit")
         if alpha:
             self.warnings.append("the images have transparency: it is not kept")
+        others = sorted(name.name for name in _named(path) or () if name.suffix.lower() not in STILL)
+        if others:
+            self.warnings.append(
+                f"only the images in {path} are read: {others[0]}{f' and {len(others) - 1} more' * (len(others) > 1)} left out"
+            )
         self.meta = VideoMeta(
             width=width,
             height=height,

@@ -101,6 +101,7 @@ class Survey:
             self.indices += used
             colors = raw.colors[np.flatnonzero(used)]
             self.neutral_palette &= bool((np.ptp(colors.astype(np.int16), axis=1) == 0).all())
+            self._note_colors(colors)
             return raw.colors[:, 1][raw.values]
         if raw.layout != "rgb":
             return as_grey(raw)
@@ -113,10 +114,13 @@ class Survey:
                 else _coloured_share(rgb, _COLOURED[False]) > 0
             )
         if self.coloured and not self.lossy:
-            if self.colors is None:
-                self.colors = np.zeros(1 << 24, np.bool_)
-            self.colors[_packed(rgb)] = True
+            self._note_colors(rgb)
         return as_grey(raw)
+
+    def _note_colors(self, rgb: NDArray[np.uint8]) -> None:
+        if self.colors is None:
+            self.colors = np.zeros(1 << 24, np.bool_)
+        self.colors[_packed(rgb)] = True
 
 
 @dataclass(frozen=True)

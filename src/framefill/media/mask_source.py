@@ -196,7 +196,7 @@ def _open_pictures(paths: list[Path], given: Path) -> MaskSource:
     if len(paths) == 1 and not given.is_dir():
         return _open_picture_or_video(paths[0])
     lossy = any(path.suffix.lower() in (".jpg", ".jpeg") for path in paths)
-    return PictureSource(f"{len(paths)} pictures in {given}", paths, lossy)
+    return PictureSource(f"{len(paths)} picture{'s' * (len(paths) > 1)} in {given}", paths, lossy)
 
 
 def _open_picture_or_video(path: Path) -> MaskSource:

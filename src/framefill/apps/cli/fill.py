@@ -88,6 +88,6 @@ def _report(settings: FillSettings, printing: Printing, record: RunRecord) -> No
 def _figures(record: RunRecord) -> str:
     shares = record.provenance
     return (
-        f"{record.frames} frames, {record.frames_per_second:.1f} frames/s; propagated {shares.propagated:.2%}, "
+        f"{record.frames} frame{'s' * (record.frames != 1)}, {record.frames_per_second:.1f} frames/s; propagated {shares.propagated:.2%}, "
         f"generated {shares.generated:.2%}, known {shares.known:.2%} unchanged (largest difference {record.outside_max_diff})"
     )
