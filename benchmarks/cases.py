@@ -1,4 +1,4 @@
-"""Clips, masks, simple methods to compare with, and the figures of merit that fill.py puts together."""
+"""Clips, masks, and the figures of merit that fill.py puts together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from framefill.evaluation.baselines import get_model
+from framefill.evaluation.metrics.pixels import mean_psnr, psnr
+from framefill.families.base import Filled
+from framefill.families.whole import fill_whole
 from framefill.media.reader import open_video
 
 Frames = NDArray[np.uint8]  # T H W 3
@@ -20,7 +24,6 @@ Mask = NDArray[np.bool_]  # T H W, True = to be made
 
 BOX = (90, 80)  # width and height in pixels: 6.9 % of 432x240
 BOX_TOP = 80
-TELEA_RADIUS = 3  # pixels, as in OpenCV's own example
 
 
 def read(path: Path, most: int = 80) -> Frames:
@@ -37,11 +40,10 @@ def there_and_back(frames: Frames, count: int, size: tuple[int, int]) -> Iterato
         yield np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def box_at(t: int, size: tuple[int, int], moving: bool = True, box: tuple[int, int] = BOX, top: int = BOX_TOP) -> NDArray[np.bool_]:
-    """The mask of frame `t`, bool H W: a box that stands at x = 150 or swings between x = 60 and x = 332, as in the reference figures."""
+def box_at(t: int, size: tuple[int, int], box: tuple[int, int], top: int) -> NDArray[np.bool_]:
+    """The mask of frame `t`, bool H W: a box that swings between x = 60 and x = 332 where there is room."""
     mask = np.zeros((size[1], size[0]), bool)
-    left = round(60 + 272 * (0.5 + 0.5 * math.sin(t / 12))) if moving else 150
-    left = min(left, size[0] - box[0])
+    left = min(round(60 + 272 * (0.5 + 0.5 * math.sin(t / 12))), size[0] - box[0])
     mask[top : top + box[1], left : left + box[0]] = True
     return mask
 
@@ -59,33 +61,11 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], size: tuple[int
         container.mux(stream.encode(None))
 
 
-def telea(frames: Frames, mask: Mask) -> Frames:
-    """Each frame by itself, OpenCV's Telea with radius `TELEA_RADIUS`."""
-    pairs = zip(frames, mask, strict=True)
-    return np.stack([cv2.inpaint(frame, hole.view(np.uint8), TELEA_RADIUS, cv2.INPAINT_TELEA) for frame, hole in pairs]).astype(np.uint8)
-
-
-def temporal_median(frames: Frames, mask: Mask) -> Frames:
-    """The median over the clip of what is known at each pixel; Telea where nothing ever is."""
-    ever = np.asarray(mask.any(axis=0))
-    known = np.where(mask[:, ever, None], np.nan, frames[:, ever].astype(np.float32))  # t n c
-    seen = ~np.isnan(known[..., 0]).all(axis=0)
-    middle = np.zeros((*ever.shape, 3), np.uint8)
-    middle[np.nonzero(ever)[0][seen], np.nonzero(ever)[1][seen]] = np.nanmedian(known[:, seen], axis=0).round().astype(np.uint8)
-    unseen = ever.copy()
-    unseen[ever] = ~seen
-    out = np.where(mask[..., None], middle, frames)
-    return telea(out, mask & unseen) if unseen.any() else out
-
-
-def psnr(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
-    """Peak signal to noise ratio in dB, at most 100."""
-    error = float(np.mean((truth.astype(np.float32) - made.astype(np.float32)) ** 2))
-    return min(100.0, 10 * math.log10(255**2 / max(error, 1e-9)))
+def fill(model: str, frames: Frames, mask: Mask) -> Filled:
+    """Fill a clip in memory with a family or a baseline by name."""
+    return fill_whole(np.where(mask[..., None], np.uint8(127), frames), mask, get_model(model))
 
 
 def score(truth: Frames, made: Frames, mask: Mask) -> tuple[float, float]:
-    """Mean over the frames of the PSNR inside the hole, and of the PSNR of the whole frame, in dB."""
-    triples = list(zip(truth, made, mask, strict=True))
-    hole = [psnr(a[hidden], b[hidden]) for a, b, hidden in triples if hidden.any()]
-    return float(np.mean(hole)), float(np.mean([psnr(a, b) for a, b, _ in triples]))
+    """Mean over the frames of the PSNR inside the hole, and of the PSNR of the whole frame, in dB; a perfect frame counts as 100."""
+    return mean_psnr(psnr(made, truth, mask), "cap"), mean_psnr(psnr(made, truth), "cap")

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-import framefill
+from framefill.evaluation.protocols.completion import fixed_box
 from framefill.families.base import PROPAGATED
 
 
@@ -25,28 +25,31 @@ def cases() -> ModuleType:
     return module
 
 
-def hidden(cases: ModuleType, clip: Path, moving: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A clip, its mask, and the clip with grey in place of what the mask hides."""
-    truth = cases.read(clip)
-    mask = np.stack([cases.box_at(t, (truth.shape[2], truth.shape[1]), moving) for t in range(len(truth))])
-    return truth, mask, np.where(mask[..., None], np.uint8(127), truth)
+def hole_psnr(cases: ModuleType, model: str, truth: np.ndarray, mask: np.ndarray) -> float:
+    return float(cases.score(truth, cases.fill(model, truth, mask).frames, mask)[0])
 
 
-def test_a_fixed_camera_is_filled_no_worse_than_by_the_temporal_median(cases: ModuleType, vtest: Path) -> None:
-    truth, mask, frames = hidden(cases, vtest, moving=True)
-    filled = framefill.inpaint(frames, mask)
+@pytest.mark.parametrize(("share", "least"), [("90x80 pixels", 33), ("6.9 %", 17.5)])
+def test_a_fixed_camera_is_filled_no_worse_than_by_the_temporal_median(cases: ModuleType, vtest: Path, share: str, least: float) -> None:
+    truth = cases.read(vtest)
+    # The larger box hides walkers that nobody can know of; what passes in the frames next to it must not be taken for the background.
+    mask = fixed_box(*truth.shape[:3], moving=True) if share == "6.9 %" else small_box(cases, truth)
+    filled = cases.fill("auto", truth, mask)
     hole, _ = cases.score(truth, filled.frames, mask)
-    median, _ = cases.score(truth, cases.temporal_median(frames, mask), mask)
-    assert hole >= median
-    assert hole >= 33
-    assert (filled.provenance[mask] == PROPAGATED).mean() > 0.999
+    assert hole >= hole_psnr(cases, "median", truth, mask)
+    assert hole >= least
+    assert (filled.provenance[mask] == PROPAGATED).mean() > 0.998
+
+
+def small_box(cases: ModuleType, truth: np.ndarray) -> np.ndarray:
+    size = (truth.shape[2], truth.shape[1])
+    return np.stack([cases.box_at(t, size, cases.BOX, cases.BOX_TOP) for t in range(len(truth))])
 
 
 def test_a_moving_camera_is_filled_better_than_frame_by_frame(cases: ModuleType, city: Path) -> None:
-    truth, mask, frames = (array[:30] for array in hidden(cases, city, moving=True))
-    hole, _ = cases.score(truth, framefill.inpaint(frames, mask).frames, mask)
-    telea, _ = cases.score(truth, cases.telea(frames, mask), mask)
-    assert hole > telea + 2
+    truth = cases.read(city, 30)
+    mask = fixed_box(*truth.shape[:3], moving=True)
+    assert hole_psnr(cases, "auto", truth, mask) > hole_psnr(cases, "telea", truth, mask) + 2
 
 
 @pytest.mark.slow
@@ -55,9 +58,10 @@ def test_the_four_cases_of_the_project_reach_their_figures(cases: ModuleType, sh
     made, simple = [], []
     for clip in clips:
         for moving in (False, True):
-            truth, mask, frames = hidden(cases, clip, moving)
-            made.append(cases.score(truth, framefill.inpaint(frames, mask).frames, mask))
-            simple.append(cases.score(truth, cases.telea(frames, mask), mask))
+            truth = cases.read(clip)
+            mask = fixed_box(*truth.shape[:3], moving)
+            made.append(cases.score(truth, cases.fill("auto", truth, mask).frames, mask))
+            simple.append(cases.score(truth, cases.fill("telea", truth, mask).frames, mask))
             assert made[-1][0] >= simple[-1][0], f"{clip.parent.name}, moving {moving}: below Telea"
     hole, frame = np.mean(made, axis=0)
     assert frame >= 31.0

@@ -26,6 +26,7 @@ from framefill.motion.footage import Footage, Pair, bridge, pair_up, widen
 from framefill.motion.fusion import fuse, match_rim
 from framefill.motion.registration import Look, look_at
 from framefill.motion.sources import KeyFrame, from_key_frames, gather, target_of
+from framefill.motion.standing import median_of
 
 WINDOW, REACH = 20, 40  # frames
 
@@ -99,7 +100,7 @@ class Propagate:
         if key_frames:
             missing = hole[place] & ~np.logical_or.reduce([source.usable for source in sources], axis=0)
             sources += from_key_frames(footage, key_frames, target, missing) if missing.any() else []
-        colours, seen = fuse(sources, target)
+        colours, seen = fuse(sources, target, median_of(footage, target, self.reach))
         made, valid = frame[region.area].astype(np.float32), np.zeros(hole.shape, np.bool_)
         made[place], valid[place] = colours, seen
         matched = match_rim(made, valid, frame[region.area], blocked[region.area] == 0)
