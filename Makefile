@@ -20,7 +20,7 @@ demo: $(VENV)/.run  ## install, remove a person from the sample clip, say where 
 	@$(BIN)/framefill demo --folder demo
 
 test: $(VENV)/.test  ## install what the tests need, run them
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not weights" $(ARGS)
 
 test-weights: $(VENV)/.test  ## get the weights of the networks that measure (255 MB), run the tests that need them
 	$(BIN)/framefill weights get all

@@ -31,8 +31,13 @@ Places = NDArray[np.intp]  # indices of pixels in a flattened picture, or of fra
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame being filled: `picture` uint8 H W 3, black under the mask; `left` bool H W, what is still to fill; `origin` uint8 H W."""
+    """A frame being filled, the one in place `number` of its span.
 
+    `picture` uint8 H W 3 is black under the mask, `left` bool H W is what is still to fill, `origin` uint8 H W the provenance.
+    """
+
+    span: Span
+    number: int
     picture: Picture
     left: NDArray[np.bool_]
     origin: NDArray[np.uint8]
@@ -46,10 +51,10 @@ class Frame:
 
 @dataclass
 class Baseline:
-    """A filler that fills frame by frame: `fill` is given the span, the frame's place in it, and the frame, of which it fills what is left."""
+    """A filler that fills frame by frame: `fill` is given each frame that has a hole, and fills what is left of it."""
 
     name: str
-    fill: Callable[[Span, int, Frame], None]
+    fill: Callable[[Frame], None]
     reach: int = 0
     window: int = WINDOW
 
@@ -67,9 +72,9 @@ class Baseline:
         mask = span.mask[number]
         picture = span.frames[number].copy()
         picture[mask] = 0
-        frame = Frame(picture, mask.copy(), np.zeros(mask.shape, np.uint8))
+        frame = Frame(span, number, picture, mask.copy(), np.zeros(mask.shape, np.uint8))
         if mask.any():
-            self.fill(span, number, frame)
+            self.fill(frame)
         return frame
 
 
@@ -84,65 +89,68 @@ def get_model(name: str) -> Filler:
     return table[name].make()
 
 
-def leave(span: Span, number: int, frame: Frame) -> None:
+def leave(frame: Frame) -> None:
     """Leave the hole as it is, black: the floor of every table."""
 
 
-def telea(span: Span, number: int, frame: Frame) -> None:
-    """Fill what is left from its rim by fast marching, radius `RADIUS`; a frame of which nothing is known becomes mid-grey."""
+def telea(frame: Frame) -> None:
+    """Fill what is left from its rim by fast marching, radius `RADIUS`; of a frame unknown altogether make mid-grey."""
     _inpaint(frame, cv2.INPAINT_TELEA)
 
 
-def navier_stokes(span: Span, number: int, frame: Frame) -> None:
-    """Fill what is left from its rim by the Navier-Stokes equations, radius `RADIUS`; a frame of which nothing is known becomes mid-grey."""
+def navier_stokes(frame: Frame) -> None:
+    """Fill what is left from its rim by the Navier-Stokes equations, radius `RADIUS`; of a frame unknown altogether make mid-grey."""
     _inpaint(frame, cv2.INPAINT_NS)
 
 
-def median(span: Span, number: int, frame: Frame) -> None:
+def median(frame: Frame) -> None:
     """Fill each pixel with the median of what `REACH` frames before and after know of it.
 
     A pixel unknown in all of them is taken from the nearest frame of the span that knows it, and is Telea's where none does. The median
     of an even number of values is the mean of the middle two, rounded.
     """
+    number = frame.number
     near = slice(max(number - REACH, 0), number + REACH + 1)
     for pixels in _portions(frame.left):
-        known, colours = _seen(span, pixels)
+        known, colours = _seen(frame.span, pixels)
         seen = known[near].any(0)
         frame.settle(pixels[seen], _median(colours[near, seen], known[near, seen]), PROPAGATED)
         before, after = _around(known, number)
         first = (before >= 0) & ((after < 0) | (number - before <= after - number))
         far = np.flatnonzero(~seen & known.any(0))
         frame.settle(pixels[far], colours[np.where(first, before, after)[far], far], PROPAGATED)
-    telea(span, number, frame)
+    telea(frame)
 
 
-def average(span: Span, number: int, frame: Frame) -> None:
+def average(frame: Frame) -> None:
     """Fill each pixel with the blend, linear in time, of the nearest frames before and after that know it, or with the only one's.
 
     A frame that is wholly unknown between two known ones is thus their blend. What no frame of the span knows is Telea's.
     """
+    number = frame.number
     for pixels in _portions(frame.left):
-        known, colours = _seen(span, pixels)
+        known, colours = _seen(frame.span, pixels)
         found = np.flatnonzero(known.any(0))
         before, after = (places[found] for places in _around(known, number))
         before, after = np.where(before < 0, after, before), np.where(after < 0, before, after)
         later = ((number - before) / np.maximum(after - before, 1)).astype(np.float32)[:, None]
         one, other = (colours[places, found].astype(np.float32) for places in (before, after))
         frame.settle(pixels[found], np.rint(one + later * (other - one)), PROPAGATED)
-    telea(span, number, frame)
+    telea(frame)
 
 
-def between(interpolate: Interpolate) -> Callable[[Span, int, Frame], None]:
+def between(interpolate: Interpolate) -> Callable[[Frame], None]:
     """Make the rule that fills a frame from the nearest wholly known frames before and after it by `interpolate`.
 
     A frame without such a frame on both sides is filled as `average` does.
     """
 
-    def fill(span: Span, number: int, frame: Frame) -> None:
-        whole = ~span.mask.any((1, 2))
-        (before,), (after,) = _around(whole[:, None], number)
+    def fill(frame: Frame) -> None:
+        span, number = frame.span, frame.number
+        whole = ~np.any(span.mask, axis=(1, 2), keepdims=True)[..., 0]  # t 1
+        (before,), (after,) = _around(whole, number)
         if before < 0 or after < 0:
-            average(span, number, frame)
+            average(frame)
             return
         made = interpolate(span.frames[before], span.frames[after], float((number - before) / (after - before)))
         hole = np.flatnonzero(frame.left)

@@ -40,9 +40,10 @@ class Rife(nn.Module):
         return warp(first, flow[:, :2]) * share + warp(second, flow[:, 2:]) * (1 - share)
 
     def motion(self, first: Tensor, second: Tensor, time: float) -> tuple[Tensor, Tensor]:
-        """Return the flow B 4 H W from the picture at `time` to the first (x, y) and to the second (x, y), in pixels, and the blend B 1 H W.
+        """Return how the picture at `time` is put together: flow B 4 H W and blend B 1 H W.
 
-        The blend is the logit of the share of the first picture.
+        The flow goes from it to the first (x, y) and to the second (x, y), in pixels; the blend is the logit of the first
+        one's share.
         """
         if not 0 <= time <= 1:
             raise UsageError(f"time is {time}, expected 0 (the first picture) .. 1 (the second)")
