@@ -218,9 +218,8 @@ class _Stream:
         try:
             context.open()
         except av.error.FFmpegError as error:
-            raise UsageError(
-                f"{plan.codec_name} cannot encode {width}x{height} {plan.pix_fmt} (crf {plan.crf}); choose another codec or a smaller picture"
-            ) from error
+            came = f"{width}x{height} {plan.pix_fmt} (crf {plan.crf})"
+            raise UsageError(f"{plan.codec_name} cannot encode {came}; choose another codec or a smaller picture") from error
         return stream
 
     def _follow(self, source: Path) -> None:

@@ -190,9 +190,7 @@ def writing(cache: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise WeightsError(
-                f"the disk of the cache {cache} is full; make room or set FRAMEFILL_HOME to another folder"
-            ) from error
+            raise WeightsError(f"the disk of the cache {cache} is full; make room or set FRAMEFILL_HOME to another folder") from error
         raise WeightsError(
             f"the cache {cache} cannot be written: {error.strerror or error}; set FRAMEFILL_HOME to a folder that can be"
         ) from error

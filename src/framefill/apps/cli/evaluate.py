@@ -39,9 +39,7 @@ def list_all(debug: o.Debug = False) -> None:
         from framefill.families import FAMILIES
 
         metrics = [
-            (name, f"{metric.about} ({metric.better} is better)")
-            for table in (METRICS, SET_METRICS)
-            for name, metric in table.items()
+            (name, f"{metric.about} ({metric.better} is better)") for table in (METRICS, SET_METRICS) for name, metric in table.items()
         ]
         for title, rows in (
             ("protocol", [(name, protocol.about) for name, protocol in PROTOCOLS.items()]),
