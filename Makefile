@@ -69,7 +69,7 @@ $(VENV)/.torch: FORCE $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(VENV)/.run $(VENV)/.torch
 	@echo "Installing what the tests need into $(VENV)"
-	@$(PIP) --editable '.[test,networks,eval,train]'
+	@$(PIP) --editable '.[test,train]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.run

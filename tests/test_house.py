@@ -80,6 +80,7 @@ def test_city_has_sound_and_the_court_has_none() -> None:
 def test_documents_name_only_options_that_exist() -> None:
     commands = [["inpaint"], ["outpaint"], ["mask", "check"], ["info"], ["demo"]]
     commands += [["eval", verb] for verb in ("list", "describe", "run", "inputs", "compare", "report")]
+    commands += [["train"], *(["data", verb] for verb in ("scan", "check", "shard", "cache", "make"))]
     commands += [["weights", verb] for verb in ("list", "get", "verify")]
     environment = {**os.environ, "COLUMNS": "300", "TERM": "dumb", "NO_COLOR": "1"}
     known = {"--help", *OPTION.findall((ROOT / "benchmarks" / "fill.py").read_text(encoding="utf-8"))}  # make bench

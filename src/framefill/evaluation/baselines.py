@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from framefill.errors import UsageError
-from framefill.families import FAMILIES, Family
+from framefill.families import FAMILIES, Family, get
 from framefill.families.base import GENERATED, PROPAGATED, Filled, Filler, Span, State
 
 WINDOW = 20  # frames
@@ -79,14 +80,15 @@ class Baseline:
 
 
 def get_model(name: str) -> Filler:
-    """Make a filler by its name in `FAMILIES` or `BASELINES`.
+    """Make a filler by its name in `FAMILIES` or `BASELINES`, or from the folder of a trained pipeline.
 
-    Raises UsageError for a name that is in neither, and for `rife` MissingWeights or WeightsError where its weights or torch are absent.
+    Raises UsageError for any other name, and for `rife` MissingWeights or WeightsError where its weights or torch are absent.
     """
-    table = {**FAMILIES, **BASELINES}
-    if name not in table:
-        raise UsageError(f"no model is called {name!r}; there are {', '.join(table)}")
-    return table[name].make()
+    if name in BASELINES:
+        return BASELINES[name].make()
+    if name not in FAMILIES and not Path(name).is_dir():
+        raise UsageError(f"no model is called {name!r}; there are {', '.join([*FAMILIES, *BASELINES])}, and folders of trained ones")
+    return get(name)
 
 
 def leave(frame: Frame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from framefill.errors import UsageError
 from framefill.families.base import Filler
@@ -18,10 +19,15 @@ class Family:
 
 
 def get(name: str) -> Filler:
-    """Make a filler for one clip by its family's name. Raises UsageError for a name that is not in `FAMILIES`."""
-    if name not in FAMILIES:
-        raise UsageError(f"no model is called {name!r}; there are {', '.join(FAMILIES)}")
-    return FAMILIES[name].make()
+    """Make a filler for one clip by its family's name, or from the folder of a trained pipeline.
+
+    Raises UsageError for a name that is neither in `FAMILIES` nor such a folder, WeightsError for one that is damaged.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name].make()
+    if Path(name, "model_index.json").is_file():
+        return _trained(Path(name))
+    raise UsageError(f"no model is called {name!r}; there are {', '.join(FAMILIES)}, and folders with a model_index.json")
 
 
 def _auto() -> Filler:
@@ -37,7 +43,25 @@ def _propagate() -> Filler:
     return Propagate("propagate", None)
 
 
+def _flow() -> Filler:
+    from framefill.families.flow_between import FlowBetween
+
+    return FlowBetween()
+
+
+def _trained(folder: Path) -> Filler:
+    try:
+        import torch  # noqa: F401 - asked for by name, so that its absence is told from a fault in the modules below
+    except ImportError as error:
+        raise UsageError(f"{folder} is a trained network, which needs torch; install it with: pip install 'framefill[networks]'") from error
+    from framefill.families.vdt import VDTPipeline
+    from framefill.families.vdt_filler import VDTFiller
+
+    return VDTFiller(VDTPipeline.from_pretrained(folder), folder.name)
+
+
 FAMILIES = {
     "auto": Family("propagate what other frames show, make what none shows once and carry it along", _auto),
     "propagate": Family("bring over what other frames show, leave the rest", _propagate),
+    "flow": Family("make wholly unknown frames between known ones along the optical flow, leave the rest", _flow),
 }

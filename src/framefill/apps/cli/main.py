@@ -10,7 +10,9 @@ import typer
 from typer.exceptions import TyperException
 
 from framefill.apps.cli import options as o
+from framefill.apps.cli.data import data_app
 from framefill.apps.cli.evaluate import eval_app
+from framefill.apps.cli.train import EPILOG, EXTRA, train
 from framefill.apps.cli.weights import weights_app
 from framefill.samples import Scene
 
@@ -26,6 +28,8 @@ mask_app = typer.Typer(help="Look at masks.", no_args_is_help=True)
 app.add_typer(mask_app, name="mask")
 app.add_typer(eval_app, name="eval")
 app.add_typer(weights_app, name="weights")
+app.add_typer(data_app, name="data")
+app.command(context_settings=EXTRA, epilog=EPILOG)(train)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,61 @@
+"""`framefill train PRESET`: one training run from a recipe, a file and flags."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framefill.apps.cli import options as o
+
+EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # --section.key value
+EPILOG = (
+    "Any setting of the recipe can be given as --section.key value, such as --optim.lr 3e-4; --dry-run prints them all. "
+    "Sections: --run --data --model --tasks --objective --optim --ema --compute --log --validate."
+)
+
+
+def train(
+    context: typer.Context,
+    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="A recipe's name; without one, the recipes are listed.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Settings by section that override the recipe's.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings, the parameter count and the memory needed; train nothing.")
+    ] = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train a network; the same command again goes on where the run stopped."""
+    from framefill.apps.cli.guard import guarded
+
+    with guarded(debug):
+        from framefill.errors import UsageError
+
+        try:
+            from framefill.training.config import resolve, to_yaml
+            from framefill.training.presets import PRESETS, get_preset
+        except ImportError as error:
+            raise UsageError(
+                f"training needs more packages ({error.name} is missing); install them with: pip install 'framefill[train]'"
+            ) from error
+
+        if preset is None:
+            for name, recipe in PRESETS.items():
+                print(f"{name:10} {(recipe.__doc__ or '').splitlines()[0]}")
+            return
+        if preset.startswith("-"):
+            raise UsageError(f"{preset} came first; give the recipe's name first: framefill train PRESET {preset} ...")
+        chosen = resolve(get_preset(preset), config, context.args)
+        if dry_run:
+            from framefill.training.build import build_objective
+            from framefill.training.estimate import estimate
+
+            print(to_yaml(chosen))
+            print("\n".join(estimate(chosen, build_objective(chosen)).lines()))
+            return
+        from framefill.training.build import build_trainer
+
+        model = build_trainer(chosen).fit()
+        if os.environ.get("RANK", "0") == "0":  # under accelerate launch, one of several processes
+            print(model)

@@ -1,0 +1,1 @@
+"""Clips for training: finding, listing, checking, reading and packing them."""

@@ -1,0 +1,289 @@
+"""VDT as a pipeline: a video and a mask in, the same video with the masked part made, by one net for every task it was trained on.
+
+The three verbs are `prepare`, `denoise` and `decode`; training calls the first two. Hidden content cannot reach the net: the known content
+that it is shown is encoded from the video with the hole blanked, so that not even an autoencoder's wide view carries it over (VDT,
+arXiv 2305.13311, encodes the whole frame). Known pixels are put back bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from framefill.diffusion.guidance import Denoise, classifier_free
+from framefill.diffusion.known import Keep
+from framefill.diffusion.noise import Generators, normal
+from framefill.diffusion.precond import Precond, Process
+from framefill.diffusion.samplers import Callback, Method, sample
+from framefill.errors import MaskMismatch, UsageError, WeightsError
+from framefill.families.chain import chain
+from framefill.families.known import refuse_untrained
+from framefill.media.composite import composite
+from framefill.media.tasks import TASKS
+from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
+from framefill.media.windows import Plan, Window, assemble
+from framefill.nets.codec import Codec, load_codec
+from framefill.nets.vdt import VDT, load_vdt
+
+Frames = NDArray[np.uint8]  # B T H W 3, or T H W 3
+Mask = NDArray[np.bool_]  # B T H W, or T H W
+Condition = dict[str, Tensor]
+INDEX = "model_index.json"
+OVERLAP = 4  # frames that a window of a long video shares with the one before
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A video in the net's terms: `x0` float B T C h w, clean, in the hole what training aims at; what the net is told; what is kept.
+
+    cond, null_cond: arguments of the net, with the known content and without any. size: pixels H, W that `decode` gives.
+    """
+
+    x0: Tensor
+    cond: Condition
+    null_cond: Condition
+    keep: Keep
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a pipeline's call gives: `frames` uint8 in the shape of the video, equal to it wherever the mask is False."""
+
+    frames: Frames
+
+
+class VDTPipeline:
+    """A net, the process it was trained for, the codec of its space, and what it was trained on.
+
+    tasks: names from media.tasks; the call refuses others. window: frames that it was trained on; longer videos go in windows.
+    size: pixels of the shorter side that it was trained on. Raises UsageError for parts that do not fit each other.
+    """
+
+    def __init__(self, net: VDT, process: Process, codec: Codec, tasks: Sequence[str], window: int = 16, size: int = 64) -> None:
+        if net.config.in_channels != codec.channels:
+            raise UsageError(f"the net has {net.config.in_channels} channels, the codec {codec.channels}; make the net with the codec's")
+        if unknown := sorted(set(tasks) - set(TASKS)):
+            raise UsageError(f"unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
+        self.net = net
+        self.process = process
+        self.codec = codec
+        self.tasks = tuple(tasks)
+        self.window = window
+        self.size = size
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> VDTPipeline:
+        """Read a pipeline that `save_pretrained` wrote; the net is ready for inference.
+
+        Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
+        """
+        folder = Path(folder)
+        try:
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            if index["_class_name"] != cls.__name__:
+                raise WeightsError(f"{folder} holds a {index['_class_name']}, expected a {cls.__name__}")
+            process, codec = Process(**index["process"]), load_codec(index["codec"], folder)
+            made = cls(load_vdt(folder / "transformer").eval(), process, codec, index["tasks"], index["window"], index["size"])
+        except OSError as error:
+            raise WeightsError(f"no pipeline in {folder}: {error.strerror}; give a folder with {INDEX}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise WeightsError(f"{folder / INDEX} is damaged or of another version: {error!r}") from error
+        return made
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write the folder that `from_pretrained` reads: model_index.json, transformer/, and vae/ where there is one."""
+        folder = Path(save_directory)
+        self.net.save_pretrained(folder / "transformer", safe_serialization=True)
+        index: dict[str, object] = {
+            "_class_name": type(self).__name__,
+            "transformer": ["framefill.nets.vdt", "VDT"],
+            "codec": self.codec.save(folder),
+        }
+        index |= {"process": asdict(self.process), "tasks": list(self.tasks), "window": self.window, "size": self.size}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> VDTPipeline:
+        """Move the net (and cast it) and the codec; returns itself."""
+        self.net.to(device) if dtype is None else self.net.to(device, dtype)
+        self.codec.to(device)
+        return self
+
+    def prepare(self, video: Tensor, mask: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Prepared:
+        """Turn video B T 3 H W in [-1, 1] and mask B T 1 H W (1 = unknown) into the net's terms.
+
+        A position of the net's grid is unknown when any pixel under it is. What `video` holds in the hole reaches `x0` there, which
+        training aims at, and nothing else. The generator draws an autoencoder's latents; without it they are the mean.
+        """
+        height, width = video.shape[-2:]
+        video, mask = (_padded(part, self.codec.factor) for part in (video, mask))
+        seen = torch.where(mask > 0, torch.zeros_like(video), video)  # mid-grey
+        known = self.codec.encode(seen, generator)
+        unknown = functional.max_pool2d(mask.flatten(0, 1), self.codec.factor).unflatten(0, mask.shape[:2])
+        nothing = unknown.amin((2, 3, 4), keepdim=True) > 0  # frames of which nothing is known: an encoded blank says nothing, either
+        known = torch.where(nothing, torch.zeros_like(known), known)
+        x0 = known if torch.equal(seen, video) else torch.where(unknown > 0, self.codec.encode(video, generator), known)
+        return self._told(x0, known, unknown, labels, (height, width))
+
+    def prepare_latents(self, latents: Tensor, unknown: Tensor, labels: Tensor | None = None) -> Prepared:
+        """The same from cached latents B T C h w and a mask of whole frames, B T 1 h w.
+
+        Raises UsageError for a frame that is known in part where the codec's latents would tell of hidden pixels.
+        """
+        flat = unknown.flatten(2)
+        if not self.codec.local and bool((flat.amax(2) != flat.amin(2)).any()):
+            raise UsageError("a mask hides parts of frames, whose cached latents tell of what it hides; encode the masked video instead")
+        known = torch.where(unknown > 0, torch.zeros_like(latents), latents)
+        height, width = (side * self.codec.factor for side in latents.shape[-2:])
+        return self._told(latents, known, unknown, labels, (height, width))
+
+    def denoise(self, prepared: Prepared) -> Denoise:
+        """The denoiser (x, sigma) -> x0 of what was prepared; known positions come out as they are."""
+        predict = self._precond
+
+        def denoised(x: Tensor, sigma: Tensor) -> Tensor:
+            return prepared.keep.replace(predict(x, sigma, **prepared.cond))
+
+        return denoised
+
+    def decode(self, latents: Tensor, prepared: Prepared) -> Tensor:
+        """Turn latents B T C h w into video B T 3 H W of the size that was prepared."""
+        height, width = prepared.size
+        return self.codec.decode(latents)[..., :height, :width]
+
+    @torch.no_grad()
+    def __call__(  # noqa: PLR0913 - the names are those of diffusers' pipelines
+        self,
+        video: Frames,
+        mask: Mask,
+        *,
+        num_inference_steps: int = 20,
+        generator: Generators,
+        guidance_scale: float = 1.0,
+        method: Method = "euler",
+        labels: Tensor | None = None,
+        windows: Literal["chain", "blend"] = "chain",
+        overlap: int = OVERLAP,
+        callback: Callback | None = None,
+    ) -> Output:
+        """Make what `mask` (bool, True = unknown) hides of `video` (uint8), T H W 3 or a batch of clips B T H W 3, whatever stands there.
+
+        generator: all noise comes from it; one a clip makes a batch equal its singles. guidance_scale: above 1, further away from what
+        the net makes without the known content. A clip longer than `window` is made in windows that share `overlap` frames: "chain" takes
+        them as known from the window before, "blend" makes them twice and cross-fades.
+        Raises MaskMismatch for a mask of another size, UsageError for an untrained task and for windows that cannot be.
+        """
+        clips, holes = _as_batch(video, mask)
+        parts = list(_holes(chain(holes, self.window, overlap) if windows == "chain" else _blended(holes, self.window, overlap), holes))
+        for _, hole in parts:
+            for clip in hole:
+                refuse_untrained(clip, self.tasks, f"this net, {self.window} frames at a time," if len(parts) > 1 else "this net")
+
+        def fill(frames: Frames, hole: Mask) -> Frames:
+            steps, scale = num_inference_steps, guidance_scale
+            return self._fill(frames, hole, steps, generator, scale, method, labels, callback)
+
+        made = np.where(holes[..., None], np.uint8(0), clips)
+        if windows == "blend":
+            twice = ((window, fill(made[:, window.start : window.stop], hole).swapaxes(0, 1)) for window, hole in parts)
+            made = np.stack([np.asarray(frame, np.uint8) for frame in assemble(twice)], 1)
+        else:
+            for window, hole in parts:
+                new = fill(made[:, window.start : window.stop], hole)
+                made[:, window.keep_start : window.keep_stop] = new[:, window.kept]
+        frames = _pasted(clips, made, holes)
+        return Output(frames if video.ndim == 5 else frames[0])
+
+    def _fill(  # noqa: PLR0917 - the call is its only caller
+        self,
+        frames: Frames,
+        hole: Mask,
+        steps: int,
+        generator: Generators,
+        scale: float,
+        method: Method,
+        labels: Tensor | None,
+        callback: Callback | None,
+    ) -> Frames:
+        """Sample one window, uint8 B T H W 3; what stands in its hole is not looked at."""
+        if not hole.any():
+            return frames
+        device = self.net.device
+        video, mask = to_tensor(frames).to(device), mask_to_tensor(hole).to(device)
+        prepared = self.prepare(torch.where(mask > 0, torch.zeros_like(video), video), mask, labels=labels)
+        sigmas = self.process.sigmas(steps)
+        start = self.process.start(normal(prepared.x0.shape, generator, device), sigmas[0])
+        made = sample(
+            self.denoise(prepared),
+            start,
+            sigmas,
+            process=self.process,
+            method=method,
+            guide=None if scale == 1 else classifier_free(self._precond, prepared.null_cond, scale),
+            keep=prepared.keep,
+            generator=generator,
+            callback=callback,
+        )
+        return _pasted(frames, from_tensor(self.decode(made, prepared)), hole)
+
+    def _told(self, x0: Tensor, known: Tensor, unknown: Tensor, labels: Tensor | None, size: tuple[int, int]) -> Prepared:
+        cond = {"mask": unknown, "known": known}
+        blind = {"mask": torch.ones_like(unknown), "known": torch.zeros_like(known)}
+        if labels is not None:
+            cond["labels"] = labels
+        return Prepared(x0, cond, blind, Keep(known, unknown), size)
+
+    @property
+    def _precond(self) -> Precond:
+        return Precond(self._net, self.process)
+
+    def _net(self, x: Tensor, noise_level: Tensor, mask: Tensor, known: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The net without the variance that it may have learned beside."""
+        made = self.net(x.to(self.net.dtype), noise_level, mask, known, labels)
+        return made[:, :, : self.codec.channels].to(x.dtype)
+
+
+def _as_batch(video: Frames, mask: Mask) -> tuple[Frames, Mask]:
+    """Check a video and its mask and give both a batch axis."""
+    if video.dtype != np.uint8 or video.ndim not in (4, 5) or video.shape[-1] != 3:
+        raise UsageError(f"video is {video.dtype} {video.shape}, expected uint8 T H W 3 or B T H W 3")
+    if mask.dtype != np.bool_ or mask.shape != video.shape[:-1]:
+        raise MaskMismatch(f"mask is {mask.dtype} {mask.shape}, video is {video.shape}; expected bool {video.shape[:-1]}")
+    return (video, mask) if video.ndim == 5 else (video[None], mask[None])
+
+
+def _blended(holes: Mask, length: int, overlap: int) -> Iterator[Window]:
+    return Plan("blend", length, overlap).windows(holes.shape[1])
+
+
+def _holes(windows: Iterable[Window], holes: Mask) -> Iterator[tuple[Window, Mask]]:
+    """Windows with what is still unknown in each, bool B T H W: frames that the window before has made are not."""
+    for window in windows:
+        hole = holes[:, window.start : window.stop].copy()
+        hole[:, : window.known_stop - window.start] = False
+        yield window, hole
+
+
+def _pasted(frames: Frames, made: Frames, mask: Mask) -> Frames:
+    """Every known pixel as it was, uint8 B T H W 3."""
+    out = np.empty_like(frames)
+    for place in np.ndindex(mask.shape[:2]):
+        out[place] = composite(frames[place], made[place], np.ascontiguousarray(mask[place]))
+    return out
+
+
+def _padded(part: Tensor, multiple: int) -> Tensor:
+    """B T C H W continued to the right and below to a multiple."""
+    sides = (0, -part.shape[-1] % multiple, 0, -part.shape[-2] % multiple)
+    if not any(sides):
+        return part
+    return functional.pad(part.flatten(0, 1), sides, mode="replicate").unflatten(0, part.shape[:2])

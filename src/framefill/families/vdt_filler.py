@@ -1,0 +1,96 @@
+"""VDT as a filler, so that a file of any length and size is filled by it as by any other family.
+
+A net sees pictures of about the size that it was trained on: a larger frame is made smaller for it, and what it makes is made larger again
+and bent to meet the rim of its hole. Known pixels never take that way: they stay as they are.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from framefill.families.base import GENERATED, Filled, Span, State
+from framefill.families.vdt import OVERLAP, VDTPipeline
+from framefill.motion.completion import membrane
+
+Frames = NDArray[np.uint8]  # T H W 3
+Mask = NDArray[np.bool_]  # T H W
+
+
+class VDTFiller:
+    """A pipeline as the family `name`; its noise depends on `seed` and the window's place in the clip alone.
+
+    A window reads up to `reach` frames on either side; those before it are known as the windows before made them. Raises UsageError
+    while filling when a window asks for a task that the net was not trained on.
+    """
+
+    def __init__(self, pipeline: VDTPipeline, name: str = "vdt", seed: int = 0, num_inference_steps: int = 20) -> None:
+        self.name = name
+        self.reach = min(OVERLAP, (pipeline.window - 1) // 2)
+        self.window = pipeline.window - 2 * self.reach
+        self._pipeline = pipeline
+        self._seed = seed
+        self._steps = num_inference_steps
+
+    def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
+        """Fill the window of a span; `state` holds the last frames of the window before, as they were filled."""
+        frames, mask = span.frames.copy(), span.mask.copy()
+        if state is not None:
+            first = max(int(state["start"][0]), span.start)
+            carried = state["frames"][first - int(state["start"][0]) :]
+            place = slice(first - span.start, first - span.start + len(carried))
+            frames[place], mask[place] = carried.astype(np.uint8), False
+        inside = slice(span.fill_start - span.start, span.fill_stop - span.start)
+        seen = slice(max(0, inside.start - self.reach), inside.stop + self.reach)
+        made = self._made(frames[seen], mask[seen], span.fill_start)[inside.start - seen.start :][: inside.stop - inside.start]
+        hole = span.mask[inside]
+        filled: Frames = np.where(hole[..., None], made, span.frames[inside])
+        tail = filled[-self.reach :] if self.reach else filled[:0]
+        kept: State = {"frames": tail.copy(), "start": np.array([span.fill_stop - len(tail)])}
+        return Filled(filled, np.where(hole, np.uint8(GENERATED), np.uint8(0)), np.zeros_like(hole)), kept
+
+    def _made(self, frames: Frames, mask: Mask, index: int) -> Frames:
+        if not mask.any():
+            return frames
+        seed = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
+        height, width = work_size((mask.shape[1], mask.shape[2]), self._pipeline.size)
+        small, hole = _resized(frames, height, width), _shrunk(mask, height, width)
+        made: Frames = self._pipeline(small, hole, num_inference_steps=self._steps, generator=generator).frames
+        if made.shape == frames.shape:
+            return made
+        large = _resized(made, *mask.shape[1:])
+        return np.stack([_met(*parts) for parts in zip(large, frames, mask, strict=True)])
+
+
+def work_size(picture: tuple[int, int], size: int) -> tuple[int, int]:
+    """Height and width at which a net trained on pictures with a shorter side of `size` sees a picture: never larger than it is."""
+    height, width = picture
+    scale = min(1.0, size / min(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _resized(frames: Frames, height: int, width: int) -> Frames:
+    if frames.shape[1:3] == (height, width):
+        return frames
+    how = cv2.INTER_AREA if height < frames.shape[1] else cv2.INTER_CUBIC
+    return np.stack([np.asarray(cv2.resize(frame, (width, height), interpolation=how), np.uint8) for frame in frames])
+
+
+def _shrunk(mask: Mask, height: int, width: int) -> Mask:
+    """A mask at a smaller size: a pixel is unknown when any part of it is."""
+    if mask.shape[1:] == (height, width):
+        return mask
+    shares = np.stack([cv2.resize(hole.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for hole in mask])
+    return np.asarray(shares > 0, np.bool_)
+
+
+def _met(made: NDArray[np.uint8], frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What was made, H W 3, with the difference at the rim of its hole carried smoothly inwards; a wholly unknown frame as it is."""
+    if hole.all() or not hole.any():
+        return made
+    apart = membrane(frame.astype(np.float32) - made, hole)
+    met: NDArray[np.uint8] = np.rint(np.clip(made + apart, 0, 255)).astype(np.uint8)
+    return met

@@ -1,0 +1,360 @@
+"""What a training run is, as frozen dataclasses by section; a YAML file and `--section.key value` flags override a preset, strictly.
+
+An unknown key, or a value of the wrong kind, is one line with its path and the nearest name that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal, TypeAlias, get_type_hints
+
+from framefill.errors import UsageError
+
+Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
+Tree: TypeAlias = "dict[str, Value]"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run writes and how long it goes; time is counted in samples (clips seen)."""
+
+    name: str = ""  # "" = the preset's
+    folder: str = "runs"
+    seed: int = 0
+    samples: int = 100_000
+    batch: int = 16  # samples of one optimiser step, over all processes
+    micro_batch: int = 0  # samples of one forward on one device; 0 = batch / processes; less accumulates
+    minutes: float = 0.0  # stop, resumably, after so long; 0 = never
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips, and how they are cut."""
+
+    # A file made by `framefill data scan`, or a folder of videos, which is scanned once; "" = procedural clips, made as they are needed.
+    manifest: str = ""
+    shards: str = ""  # a folder made by `framefill data shard`: trained on in place of the manifest's own files
+    latents: str = ""  # a folder made by `framefill data cache` with the model's codec: read in place of pixels
+    frames: int = 16
+    size: int = 64
+    fps: float | None = None  # None = the clip's own
+    flip: float = 0.5  # the share of clips that are mirrored; 0 where left and right matter
+    workers: int = 2
+    procedural_clips: int = 100_000  # how many different ones an epoch has, when there is no manifest
+    eval_split: Literal["val", "test"] = "val"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network, the process it undoes, and the space it works in."""
+
+    family: str = "vdt"
+    net: str = "vdt-tiny"  # one of the family's sizes
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)  # the net's own names, in place of the size's
+    codec: str = "pixels"  # pixels, pixels/4 (cells of 4 x 4 as channels), or a folder with a diffusers AutoencoderKL or AutoencoderTiny
+    process: Literal["flow", "edm", "v", "eps"] = "flow"
+    sigma_data: float = 0.5  # edm: the data's standard deviation; 1 for latents
+    start: str = ""  # a saved model's folder to go on from; its net, process and codec then count
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Noise and loss."""
+
+    density: Literal["log-normal", "logit-normal", "uniform"] = "logit-normal"
+    density_mean: float = 0.0
+    density_std: float = 1.0
+    weight: Literal["edm", "min-snr", "p2", "uniform"] = "uniform"
+    per_frame_noise: float = 0.0  # the share of samples whose frames have a noise level each
+    mask_patch: int = 4  # pixels; masks are drawn on cells of this size, so that no token is half known
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser and its schedule."""
+
+    kind: Literal["adamw", "muon", "schedule-free"] = "adamw"
+    lr: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    momentum: float = 0.95  # Muon's
+    schedule: Literal["constant", "cosine", "rsqrt"] = "cosine"
+    warmup: int = 2_000  # samples
+    final: float = 0.1  # cosine ends at this share of lr
+    decay_start: int = 1_000_000  # samples; rsqrt
+    clip: float = 1.0  # norm of all gradients; 0 = no limit
+
+
+@dataclass(frozen=True)
+class EmaConfig:
+    """Averages of the weights; the first one is validated, sampled from and saved as the model."""
+
+    kind: Literal["power", "half-life", "none"] = "power"
+    sigma_rel: tuple[float, ...] = (0.05, 0.10)
+    half_life: float = 500_000.0  # samples
+    warmup: float = 0.05
+    snapshot_every: int = 0  # samples between stored averages for post-hoc reconstruction; 0 = none
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """Precision, compilation and memory."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    checkpointing: bool = False  # compute activations again in the backward pass
+    device: Literal["auto", "cpu"] = "auto"
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written while a run goes, in samples between two times; 0 = never."""
+
+    metrics_every: int = 800
+    curves_every: int = 8_000
+    save_every: int = 20_000
+    keep: int = 2  # state folders
+    validate_every: int = 20_000
+    sample_every: int = 20_000
+    trackers: tuple[str, ...] = ()  # Accelerate's names: tensorboard, wandb, ...
+    divergence: float = 8.0  # stop when the loss is so many times its recent median; 0 = never
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """How the averaged weights are measured on clips held out."""
+
+    clips: int = 8
+    steps: int = 10  # of the sampler
+    metrics: tuple[str, ...] = ("psnr-hole", "ssim-hole")  # names of `framefill eval list`
+    seed: int = 1234
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. `tasks` are the shares of the mask tasks by their names in `framefill.media.tasks`, any positive numbers."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tasks: dict[str, float] = field(default_factory=dict)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    validate: ValidateConfig = field(default_factory=ValidateConfig)
+
+
+MAY_CHANGE = ("run.samples", "run.minutes", "run.folder", "data.workers", "log", "validate", "run.micro_batch", "compute.device")
+
+
+def resolve(preset: TrainConfig, file: Path | None = None, flags: Sequence[str] = ()) -> TrainConfig:
+    """Return the preset with what a YAML file says, then with what flags (`--section.key value` or `--section.key=value`) say.
+
+    Raises UsageError for a key or value that cannot be, with its path, its origin and the nearest name.
+    """
+    tree = to_tree(preset)
+    if file is not None:
+        _merge(tree, read_yaml(file), str(file))
+    for path, value in _flags(flags):
+        _merge(tree, _nested(path, value), "the command line")
+    return from_tree(tree)
+
+
+def read_yaml(file: Path) -> Tree:
+    """Read a YAML file of sections. Raises UsageError for a file that is missing or no mapping."""
+    import yaml
+
+    try:
+        with file.open(encoding="utf-8") as stream:
+            tree = yaml.safe_load(stream)
+    except OSError as error:
+        raise UsageError(f"--config {file} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {file} is not YAML: {error}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UsageError(f"--config {file} holds a {type(tree).__name__}, expected sections such as 'optim: {{lr: 0.001}}'")
+    return tree
+
+
+def to_tree(config: TrainConfig) -> Tree:
+    """Return a config as plain dictionaries and lists, as YAML and JSON hold them."""
+    tree = _plain(asdict(config))
+    assert isinstance(tree, dict)
+    return tree
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """Return a config as the YAML text that `resolve` reads back to the same config."""
+    import yaml
+
+    text: str = yaml.safe_dump(to_tree(config), sort_keys=False, default_flow_style=None, width=120)
+    return text
+
+
+def from_tree(tree: Mapping[str, Value]) -> TrainConfig:
+    """Build and check a config. Raises UsageError for unknown keys, wrong kinds and numbers that cannot be."""
+    from pydantic import TypeAdapter, ValidationError
+
+    _check_keys(tree, TrainConfig, "", "the config")
+    try:
+        config = TypeAdapter(TrainConfig).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}") from error
+    _check_numbers(config)
+    return config
+
+
+def differences(ours: TrainConfig, theirs: TrainConfig) -> list[str]:
+    """List the keys in which two configs differ and may not, when one goes on with the other's run."""
+    mine, other = dict(_leaves(to_tree(ours))), dict(_leaves(to_tree(theirs)))
+    return [
+        f"{key} {other.get(key)!r} -> {mine.get(key)!r}"
+        for key in sorted(mine.keys() | other.keys())
+        if mine.get(key) != other.get(key) and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+    ]
+
+
+def known_keys() -> list[str]:
+    """List every `section.key` there is."""
+    hints = get_type_hints(TrainConfig)
+    keys: list[str] = []
+    for section in fields(TrainConfig):
+        kind = hints[section.name]
+        keys += [f"{section.name}.{key.name}" for key in fields(kind)] if is_dataclass(kind) else [f"{section.name}.TASK"]
+    return keys
+
+
+def _flags(flags: Sequence[str]) -> Iterator[tuple[list[str], Value]]:
+    import yaml
+
+    rest = iter(flags)
+    for flag in rest:
+        if not flag.startswith("--") or "." not in flag:
+            raise UsageError(f"{flag} is no setting; give --section.key value, such as --optim.lr 0.001")
+        key, equals, text = flag[2:].partition("=")
+        if not equals:
+            text = next(rest, "--")
+            if text.startswith("--"):
+                raise UsageError(f"--{key} has no value; give --{key} VALUE")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise UsageError(f"--{key} {text} is not a YAML value") from error
+        section, *names = key.split(".")
+        yield [section, *(names if section == "tasks" else [name.replace("-", "_") for name in names])], value
+
+
+def _nested(path: Sequence[str], value: Value) -> Tree:
+    tree: Value = value
+    for part in reversed(path):
+        tree = {part: tree}
+    assert isinstance(tree, dict)
+    return tree
+
+
+def _merge(tree: Tree, over: Tree, origin: str) -> None:
+    """Put `over` into `tree`, section by section. A file's `tasks` replace the preset's; single flags add to them."""
+    _check_keys(over, TrainConfig, "", origin)
+    for section, values in over.items():
+        current = tree[section]
+        assert isinstance(current, dict)
+        if not isinstance(values, dict):
+            raise UsageError(f"{section} in {origin} is {values!r}, expected keys and values: {', '.join(current) or 'task: share'}")
+        if section == "tasks" and origin != "the command line":
+            current.clear()
+        for key, value in values.items():
+            inner = current.get(key)
+            if isinstance(inner, dict) and isinstance(value, dict):
+                inner.update(value)
+            else:
+                current[key] = value
+
+
+def _check_keys(tree: Mapping[str, Value], kind: type, path: str, origin: str) -> None:
+    hints = get_type_hints(kind)
+    for key, value in tree.items():
+        at = f"{path}{key}"
+        if key not in hints:
+            raise UsageError(f"unknown key {at} in {origin}; {_nearest(str(key), list(hints), path)}")
+        inner = hints[key]
+        if is_dataclass(inner) and isinstance(value, dict):
+            _check_keys(value, inner, f"{at}.", origin)  # type: ignore[arg-type]
+        elif key == "tasks" and isinstance(value, dict):
+            _check_tasks(value, origin)
+
+
+def _check_tasks(tasks: Mapping[str, Value], origin: str) -> None:
+    from framefill.media.tasks import TASKS
+
+    for name in tasks:
+        if name not in TASKS:
+            raise UsageError(f"unknown task tasks.{name} in {origin}; {_nearest(str(name), list(TASKS), 'tasks.')}")
+
+
+def _nearest(name: str, known: Sequence[str], path: str) -> str:
+    near = get_close_matches(name, known, 1, cutoff=0.5)
+    if near:
+        return f"did you mean {path}{near[0]}?"
+    if not path:  # a key without its section
+        homes = [key for key in known_keys() if key.split(".")[1] == name]
+        if homes:
+            return f"did you mean {homes[0]}?"
+    return f"there are {', '.join(known)}"
+
+
+def _check_numbers(config: TrainConfig) -> None:
+    """Refuse what would only fail, or train nothing, later."""
+    run, data, optim = config.run, config.data, config.optim
+    patch = config.objective.mask_patch
+    checks = [
+        ("run.samples", run.samples, run.samples > 0, "1 or more"),
+        ("run.batch", run.batch, run.batch > 0, "1 or more"),
+        ("run.micro_batch", run.micro_batch, run.micro_batch >= 0, "0 or more"),
+        ("data.frames", data.frames, data.frames > 0, "1 or more"),
+        ("data.size", data.size, data.size > 0, "1 or more pixels"),
+        ("data.flip", data.flip, 0 <= data.flip <= 1, "0 to 1"),
+        ("data.workers", data.workers, data.workers >= 0, "0 or more"),
+        ("objective.mask_patch", patch, patch > 0 and data.size % patch == 0, f"a divisor of data.size {data.size}"),
+        ("objective.per_frame_noise", config.objective.per_frame_noise, 0 <= config.objective.per_frame_noise <= 1, "0 to 1"),
+        ("optim.lr", optim.lr, optim.lr > 0, "above 0"),
+        ("optim.clip", optim.clip, optim.clip >= 0, "0 or more"),
+        ("log.keep", config.log.keep, config.log.keep > 0, "1 or more"),
+    ]
+    for path, value, fine, expected in checks:
+        if not fine:
+            raise UsageError(f"{path} is {value}, expected {expected}")
+    if (data.shards or data.latents) and not data.manifest:
+        raise UsageError("data.shards and data.latents need data.manifest too: it names the clips held out, and their licences")
+    if data.shards and data.latents:
+        raise UsageError("data.shards and data.latents are both given; give one of them")
+    if run.name and Path(run.name).name != run.name:
+        raise UsageError(f"run.name is {run.name!r}, expected a plain name; the place is run.folder")
+    if any(share < 0 for share in config.tasks.values()) or (config.tasks and not any(config.tasks.values())):
+        raise UsageError(f"tasks are {config.tasks}, expected shares of 0 or more, at least one above 0")
+
+
+def _leaves(tree: Mapping[str, Value], path: str = "") -> Iterator[tuple[str, Value]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _plain(value: object) -> Value:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    assert value is None or isinstance(value, (bool, int, float, str))
+    return value

@@ -1,0 +1,144 @@
+"""Which sample is seen when: a pure function of (seed, position), whatever the number of processes, workers and restarts.
+
+A run is an endless line of positions 0, 1, 2, ...; step k takes positions k x batch to (k + 1) x batch. Position p lies in epoch
+p // length, and each epoch is its own permutation. So resuming is counting, and two processes see what one would.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from framefill.errors import UsageError
+
+Batch: TypeAlias = "dict[str, Tensor]"
+
+
+class Clips(Sized, Protocol):
+    """A data set whose items are pure functions of (seed, epoch, index): `video` uint8 T H W 3, or `latents` float T C h w."""
+
+    def __getitem__(self, index: int) -> Mapping[str, object]:
+        """Return one item."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the items that follow."""
+        ...
+
+
+class Loader(Protocol):
+    """Where a trainer's batches come from."""
+
+    def batches(self, share: Share) -> Iterator[Batch]:
+        """Yield this process's micro-batches, endlessly, from a place in the run on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of each step: `micro` samples a forward, `rank` of `world`, from position `start` (a multiple of batch) on."""
+
+    start: int
+    batch: int
+    micro: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.micro < 1 or self.batch % (self.micro * self.world):
+            raise UsageError(
+                f"run.batch {self.batch} cannot be split into micro-batches of {self.micro} on {self.world} processes; "
+                f"give a run.batch that is a multiple of {max(1, self.micro) * self.world}"
+            )
+
+    @property
+    def accumulate(self) -> int:
+        """Forwards of one step on this process."""
+        return self.batch // (self.micro * self.world)
+
+    def positions(self) -> Iterator[list[int]]:
+        """Yield the positions of one micro-batch after the other, endlessly."""
+        first = self.start + self.rank * self.micro
+        while True:
+            yield list(range(first, first + self.micro))
+            first += self.world * self.micro
+
+
+class ClipLoader:
+    """Batches of a clip data set in each epoch's own order, decoded in `workers` processes: its items stacked, and `position` int64 B."""
+
+    def __init__(self, clips: Clips, seed: int, workers: int = 0, pin: bool = False) -> None:
+        if len(clips) == 0:
+            raise UsageError("the data set has no clips; look at its manifest and split with: framefill data check")
+        self._line = _Line(clips, seed)
+        self._workers = workers
+        self._pin = pin
+
+    def batches(self, share: Share) -> Iterator[Batch]:
+        """Yield this process's micro-batches, endlessly."""
+        loader = DataLoader(
+            self._line,
+            batch_sampler=_Positions(share),
+            num_workers=self._workers,
+            pin_memory=self._pin,
+            worker_init_fn=_one_core,
+            multiprocessing_context="spawn" if self._workers else None,  # FFmpeg's and OpenCV's threads do not survive a fork
+        )
+        yield from loader
+
+
+def order(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
+    """Return the order in which an epoch shows `length` clips: a permutation drawn from (seed, epoch)."""
+    return np.random.default_rng([seed, epoch]).permutation(length)
+
+
+def draw_seed(*numbers: int) -> int:
+    """Return a 63-bit seed that mixes numbers (seed, rank, samples seen, ...) so that neighbours have nothing in common."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class _Line(Dataset[Batch]):
+    """The endless line of samples, by position."""
+
+    def __init__(self, clips: Clips, seed: int) -> None:
+        self._shared = clips
+        self._own: Clips | None = None
+        self._seed = seed
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def __getitem__(self, position: int) -> Batch:
+        if self._own is None:
+            # A data set may share its epoch among all workers; near the end of an epoch they are not in the same one.
+            self._own = copy.deepcopy(self._shared)
+        epoch, place = divmod(position, len(self._own))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self._seed, epoch, len(self._own))
+            self._own.set_epoch(epoch)
+        item = self._own[int(self._order[place])]
+        kept = {key: value for key in ("video", "latents") if isinstance(value := item.get(key), Tensor)}
+        return {**kept, "position": torch.tensor(position)}
+
+
+class _Positions:
+    """A batch sampler without end."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self._share.positions()
+
+
+def _one_core(worker: int) -> None:  # noqa: ARG001 - the loader's interface
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,92 @@
+"""Recipes by name: functions that return a config. Anything in them can be overridden by a file and by flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from framefill.errors import UsageError
+from framefill.training.config import (
+    ComputeConfig,
+    DataConfig,
+    EmaConfig,
+    LogConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    RunConfig,
+    TrainConfig,
+    ValidateConfig,
+)
+
+# Every task of VDT as often as its own sampler has it (0.8 over six temporal ones, 0.2 spatial), the spatial fifth shared with holes.
+UNIFIED = {
+    "predict": 0.1333,
+    "backward": 0.1333,
+    "interpolate": 0.1333,
+    "generate": 0.1333,
+    "single": 0.1333,
+    "random": 0.1333,
+    "completion": 0.08,
+    "inpaint-box": 0.04,
+    "inpaint-object": 0.04,
+    "outpaint": 0.04,
+}
+
+
+def vdt_tiny() -> TrainConfig:
+    """All tasks in one small net on pixels of 64x64 in 16 frames; for a GPU, or at --data.size 32 --data.frames 8 for a CPU."""
+    return TrainConfig(
+        run=RunConfig(name="vdt-tiny", samples=200_000, batch=16, micro_batch=4),
+        data=DataConfig(frames=16, size=64, workers=1),
+        model=ModelConfig(family="vdt", net="vdt-tiny"),
+        tasks=dict(UNIFIED),
+        objective=ObjectiveConfig(per_frame_noise=0.25, mask_patch=4),
+        optim=OptimConfig(lr=1e-3, warmup=4_000, schedule="cosine", final=0.05),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05)),
+        log=LogConfig(metrics_every=320, curves_every=1_600, save_every=3_200, validate_every=16_000, sample_every=8_000),
+        validate=ValidateConfig(clips=4, steps=10),
+    )
+
+
+def vdt_s2() -> TrainConfig:
+    """VDT-S/2 with all tasks, on clips of 64x64; with an autoencoder as codec, on its latents. For one GPU; a CPU runs it, slowly."""
+    return TrainConfig(
+        run=RunConfig(name="vdt-s2", samples=10_000_000, batch=64, micro_batch=16),
+        data=DataConfig(frames=16, size=64, workers=8),
+        model=ModelConfig(family="vdt", net="vdt-s2", codec="pixels/4"),
+        tasks=dict(UNIFIED),
+        objective=ObjectiveConfig(per_frame_noise=0.25, mask_patch=8),
+        optim=OptimConfig(lr=3e-4, warmup=64_000, schedule="rsqrt", decay_start=2_000_000),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05), snapshot_every=500_000),
+        compute=ComputeConfig(precision="bf16", compile=True),
+        log=LogConfig(metrics_every=6_400, curves_every=64_000, save_every=128_000, validate_every=256_000, sample_every=256_000),
+        validate=ValidateConfig(clips=16, steps=20),
+    )
+
+
+def vdt_l2() -> TrainConfig:
+    """VDT-L/2 with all tasks, at 256x256, for several large GPUs; activations are computed again in the backward pass."""
+    return TrainConfig(
+        run=RunConfig(name="vdt-l2", samples=30_000_000, batch=256, micro_batch=8),
+        data=DataConfig(frames=16, size=256, workers=12),
+        model=ModelConfig(family="vdt", net="vdt-l2", codec="pixels/8"),
+        tasks=dict(UNIFIED),
+        objective=ObjectiveConfig(per_frame_noise=0.25, mask_patch=16),
+        optim=OptimConfig(lr=1e-4, warmup=256_000, schedule="rsqrt", decay_start=6_000_000),
+        ema=EmaConfig(kind="power", sigma_rel=(0.05, 0.10), snapshot_every=1_000_000),
+        compute=ComputeConfig(precision="bf16", compile=True, checkpointing=True),
+        log=LogConfig(metrics_every=25_600, curves_every=256_000, save_every=512_000, validate_every=1_024_000, sample_every=1_024_000),
+        validate=ValidateConfig(clips=32, steps=20),
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {"vdt-tiny": vdt_tiny, "vdt-s2": vdt_s2, "vdt-l2": vdt_l2}
+
+
+def get_preset(name: str) -> TrainConfig:
+    """Return a preset's config. Raises UsageError for a name that does not exist, with the nearest one that does."""
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, 1)
+        raise UsageError(f"no preset is called {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"))
+    return PRESETS[name]()

@@ -1,0 +1,111 @@
+"""How good a run's averaged weights are: clips held out are filled by the pipeline itself and measured with evaluation's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from framefill.errors import UsageError
+from framefill.evaluation.protocols.base import Case
+from framefill.evaluation.results import Result, with_known
+from framefill.evaluation.scored import Reference, Scored
+from framefill.evaluation.table import METRICS, needed_weights
+from framefill.media.video import Frame, Frames, VideoMeta
+from framefill.media.writer import VideoWriter
+from framefill.training.config import ValidateConfig
+from framefill.training.objective import Objective, task_mask
+
+FPS = 8
+LEAST_HEIGHT = 128  # sample videos of small clips are enlarged to it
+LOSS_DRAWS = 4
+HELD_OUT = 2**48  # positions that no training reaches
+GAP = 4  # pixels between the pictures of a sample video
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A held-out clip with a task's mask, and what the model made of it."""
+
+    task: str
+    case: Case
+    made: Frames
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Raise UsageError for a metric that does not exist, MissingWeights for one whose weights are not here."""
+    for name in names:
+        if name not in METRICS:
+            raise UsageError(f"validate.metrics has {name!r}; there are {', '.join(METRICS)}")
+    needed_weights(names, "dis", ())
+
+
+def fill_held_out(
+    objective: Objective, clips: Sequence[Frames], config: ValidateConfig, patch: int, rank: int, world: int
+) -> Iterator[Filled]:
+    """Fill each clip by each task with a mask and a seed that never change; this process's share of them."""
+    jobs = [(task, number) for task in objective.tasks for number in range(len(clips))]
+    for task, number in jobs[rank::world]:
+        truth = clips[number]
+        T, H, W = truth.shape[:3]
+        mask = task_mask(task, np.random.default_rng([config.seed, number]), (T, H, W), patch)
+        case = Case(f"{number}", task, np.where(mask[..., None], np.uint8(127), truth), mask, truth)
+        made = objective.fill(case.given, mask, config.steps, config.seed + number)
+        yield Filled(task, case, with_known(case, made))
+
+
+def score(filled: Filled, metrics: Sequence[str]) -> dict[str, float]:
+    """Measure a filled clip: `validate/METRIC/TASK` as a mean over its frames; what is undefined there is left out."""
+    scored = Scored(Reference(filled.case, "dis"), filled.made, Result(filled.made))
+    values: dict[str, float] = {}
+    for name in metrics:
+        measured = METRICS[name].measure(scored)
+        if measured is not None and not np.isnan(measured).all():
+            values[f"validate/{name}/{filled.task}"] = float(np.nanmean(measured))
+    return values
+
+
+def loss_of(objective: Objective, filled: Filled) -> dict[str, float]:
+    """Return `validate/loss/TASK`: the training loss on this clip and task, over LOSS_DRAWS masks and noises that never change."""
+    assert filled.case.truth is not None  # held-out clips are their own truth
+    first = HELD_OUT + LOSS_DRAWS * int(filled.case.name)
+    parts = objective(
+        {
+            "video": torch.from_numpy(filled.case.truth)[None].repeat(LOSS_DRAWS, 1, 1, 1, 1),
+            "position": torch.arange(first, first + LOSS_DRAWS),
+            "task": torch.full((LOSS_DRAWS,), list(objective.tasks).index(filled.task)),
+        }
+    )
+    total, count = parts[f"task/{filled.task}"].tolist()
+    return {f"validate/loss/{filled.task}": total / count}
+
+
+def mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each measure over the clips that have it."""
+    names = sorted({name for values in scores for name in values})
+    return {name: float(np.mean([values[name] for values in scores if name in values])) for name in names}
+
+
+def write_sample(filled: Filled, target: Path) -> None:
+    """Write a video of what was given (hole grey), what was made and the truth, side by side."""
+    assert filled.case.truth is not None  # held-out clips are their own truth
+    scale = max(1, -(-LEAST_HEIGHT // filled.made.shape[1]))
+    pictures = [_enlarged(frames, scale) for frames in (filled.case.given, filled.made, filled.case.truth)]
+    gap = np.full((*pictures[0].shape[:2], GAP, 3), 255, np.uint8)
+    rows = np.concatenate([pictures[0], gap, pictures[1], gap, pictures[2]], axis=2)
+    rows = rows[:, : rows.shape[1] // 2 * 2, : rows.shape[2] // 2 * 2]  # H.264's chroma wants even sides
+    target.parent.mkdir(parents=True, exist_ok=True)
+    height, width = rows.shape[1:3]
+    meta = VideoMeta(width, height, Fraction(1, FPS), Fraction(FPS), len(rows))
+    with VideoWriter(target, meta, codec="h264", crf=12) as writer:
+        for index, picture in enumerate(rows):
+            writer.write(Frame(index, picture, index, 1), np.ascontiguousarray(picture))
+
+
+def _enlarged(frames: Frames, scale: int) -> NDArray[np.uint8]:
+    return frames.repeat(scale, axis=1).repeat(scale, axis=2)

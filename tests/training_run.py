@@ -1,0 +1,33 @@
+"""A run of the small family as a program of its own, for the tests that kill it or start it twice: folder, samples, seconds a step."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from training_kit import make_config, make_loader, make_objective
+
+from framefill.training.dataflow import Batch, Share
+from framefill.training.trainer import Trainer
+
+
+class Slow:
+    """A loader that waits before each batch, so that a kill comes between two steps."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loader = make_loader()
+        self._seconds = seconds
+
+    def batches(self, share: Share) -> Iterator[Batch]:
+        for batch in self._loader.batches(share):
+            time.sleep(self._seconds)
+            yield batch
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder, samples, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    Trainer(make_config(folder, samples, save_every=8), make_objective(per_frame=0.5), Slow(seconds)).fit()
