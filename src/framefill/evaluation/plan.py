@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import framefill
@@ -60,8 +61,8 @@ class Plan:
         made = None if model.results is None else find_result(model.results, source.name)
         parts = [
             framefill.__version__, self.protocol.name, sorted(self.chosen.items()), self.settings.seed, list(self.metrics),
-            self.settings.save, source.name, [sha256_of(file) for file in source.files], model.name,
-            None if made is None else sha256_of(made), sorted(self.weights.items()),
+            self.settings.save, source.name, [sha256_of(file) for file in source.files], model.name, model.filler,
+            None if made is None else sha256_of(made), _digest_of(model.filler), sorted(self.weights.items()),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -86,3 +87,10 @@ class Plan:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(plan, indent=1), encoding="utf-8")
         part.replace(path)
+
+
+@cache
+def _digest_of(filler: str) -> list[str]:
+    """Hash the files of a trained pipeline's folder; nothing for a model that is a part of framefill."""
+    folder = Path(filler)
+    return [sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()] if filler and folder.is_dir() else []

@@ -61,7 +61,7 @@ def make_plan(settings: EvalSettings) -> Plan:
     known: Mapping[str, object] = SET_METRICS if isinstance(protocol, SetProtocol) else {**METRICS, **SET_METRICS}
     metrics = _picked(settings.metrics or protocol.metrics, known)
     models = _models(settings, protocol.models if isinstance(protocol, Protocol) else ())
-    weights = needed_weights(metrics, str(chosen.get("flow", "dis")), [model.name for model in models if model.results is None])
+    weights = needed_weights(metrics, str(chosen.get("flow", "dis")), [model.filler for model in models if model.results is None])
     return Plan(settings, protocol, chosen, metrics, models, weights)
 
 
@@ -94,7 +94,8 @@ def _picked(names: Sequence[str], known: Mapping[str, object]) -> tuple[str, ...
 
 def _models(settings: EvalSettings, usual: Sequence[str]) -> tuple[Model, ...]:
     named = settings.models or (() if settings.results else usual)
-    models = [Model(name) for name in dict.fromkeys(named)] + [Model(name, folder) for name, folder in settings.results.items()]
+    models = [Model(Path(name).name, name) for name in dict.fromkeys(named)]
+    models += [Model(name, results=folder) for name, folder in settings.results.items()]
     names = [model.name for model in models]
     if len(set(names)) < len(names) or {"truth", "given"} & set(names) or any("/" in name for name in names):
         raise UsageError(f"models need names of their own, other than truth and given and without a slash; came {', '.join(names)}")

@@ -35,9 +35,10 @@ Curve = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Model:
-    """A contestant: a family or baseline by name, or the folder `results` that another program has filled."""
+    """A contestant, shown as `name`: the family, baseline or trained folder `filler`, or `results` that another program has made."""
 
     name: str
+    filler: str = ""
     results: Path | None = None
 
 
@@ -60,7 +61,7 @@ def score(unit: Unit) -> list[str]:
     reference = Reference(case, unit.flow)
     _keep_case(case, unit)
     for key, model in unit.models.items():
-        result = read_result(model.results, case) if model.results is not None else fill_case(case, model.name)
+        result = read_result(model.results, case) if model.results is not None else fill_case(case, model.filler)
         _keep(unit.folder, case.name, model.name, result.frames, unit.save)
         measured = _measure(case, reference, result, model, unit)
         write_unit(unit.folder, case, model.name, key, measured)

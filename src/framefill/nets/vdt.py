@@ -51,7 +51,8 @@ class VDT(ModelMixin, ConfigMixin):
     modulation: one layer per block ("block") or one for all plus an offset per block ("shared").
     noise_scale multiplies the noise level before it is embedded in waves of 1 to 1/10,000 radians a unit.
     input_skip adds `x` to the output by a learned factor of noise level and channel: the noise of a patch of more numbers than
-    `hidden_size` could not pass through the tokens.
+    `hidden_size` could not pass through the tokens (8 clips of 8x32x32, patches of 192 numbers, 96 wide, 250 steps, flow: loss 0.20,
+    without it 0.75).
     num_classes: 0 for none, else labels 0 .. num_classes, of which the last stands for "no label".
     Raises UsageError for a name or a number that cannot be.
     """
