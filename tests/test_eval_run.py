@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from eval_kit import moving_clip, save_frames
 
+from framefill.data.progress import Step
 from framefill.errors import FramefillError, JobError, MissingWeights, UnreadableMedia, UsageError
 from framefill.evaluation import unit
 from framefill.evaluation.compare import compare_runs
 from framefill.evaluation.inputs import export
 from framefill.evaluation.plan import EvalSettings
-from framefill.evaluation.progress import Step
 from framefill.evaluation.protocols import get_protocol
 from framefill.evaluation.protocols.base import Case, Protocol
 from framefill.evaluation.report.read import Run, read_run

@@ -120,6 +120,27 @@ def test_what_training_prepares_tells_the_net_nothing_of_the_hole(codec: str) ->
         assert torch.equal(pipe.denoise(one)(x, sigma), pipe.denoise(other)(x, sigma))
 
 
+@EVERY_CODEC
+def test_what_the_net_says_where_all_is_known_has_no_gradient(codec: str) -> None:
+    pipe, outputs = pipeline(codec), []
+    pipe.net.register_forward_hook(lambda *call: (call[2].retain_grad(), outputs.append(call[2]))[1])
+    prepared = pipe.prepare(to_tensor(clip()), mask_to_tensor(masked("inpaint-box")))
+    made = pipe.denoise(prepared)(torch.randn(prepared.x0.shape, generator=noise()), torch.tensor([0.4]))
+    (made - torch.randn(made.shape, generator=noise(1))).square().sum().backward()
+    hole = (prepared.keep.mask > 0).expand_as(made)
+    assert not outputs[0].grad[~hole].any()
+    assert outputs[0].grad[hole].all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_half_precision_it_makes_nearly_the_same(kind: str) -> None:
+    pipe, video, mask = pipeline(kind=kind), clip(), masked("completion")
+    exact = pipe(video, mask, num_inference_steps=3, generator=noise()).frames
+    half = pipe.to("cpu", torch.bfloat16)(video, mask, num_inference_steps=3, generator=noise()).frames
+    assert np.abs(exact.astype(float) - half)[mask].mean() < 6
+    assert np.array_equal(half[~mask], video[~mask])
+
+
 def test_a_position_is_unknown_when_any_pixel_under_it_is() -> None:
     pipe, mask = pipeline("shuffled"), np.zeros((1, H, W), np.bool_)
     mask[0, 3, 5] = True

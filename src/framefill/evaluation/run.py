@@ -13,11 +13,11 @@ from dataclasses import replace
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
+from framefill.data.progress import Progress, Step
 from framefill.errors import JobError, UsageError
 from framefill.evaluation.baselines import get_model
 from framefill.evaluation.gather import gather_cases
 from framefill.evaluation.plan import EvalSettings, Plan
-from framefill.evaluation.progress import Progress, Step
 from framefill.evaluation.protocols import get_protocol
 from framefill.evaluation.protocols.base import CaseSource, Found, Protocol, SetProtocol
 from framefill.evaluation.results import check_results

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from framefill.data.progress import Progress, Step
 from framefill.errors import UsageError
 from framefill.evaluation import networks
 from framefill.evaluation.gather import Entry, describe_run, set_row, write_run
 from framefill.evaluation.plan import Plan
-from framefill.evaluation.progress import Progress, Step
 from framefill.evaluation.protocols.base import Settings
 from framefill.evaluation.protocols.generation import Drawn, draw_real, list_made, read_drawn
 from framefill.evaluation.table import SET_METRICS

@@ -8,11 +8,8 @@ Gao et al., Flow-edge Guided Video Completion, ECCV 2020.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +17,7 @@ from framefill.families.anchors import Anchors
 from framefill.families.base import PROPAGATED, Filled, Span, State
 from framefill.families.far import FarFrames
 from framefill.families.still import StillFill
+from framefill.families.threads import one_thread_each
 from framefill.families.work import Work
 from framefill.motion.flow import FlowMethod, dis
 from framefill.motion.footage import Footage, Pair, bridge, pair_up, widen
@@ -49,7 +47,7 @@ class Propagate:
 
     def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
         """Fill the window of a span; `state` is what the window before returned."""
-        with _one_thread_each(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        with one_thread_each(), ThreadPoolExecutor(os.cpu_count()) as pool:
             footage = self._footage(span, pool)
             first = span.start
             looks = [self._looked[first + offset][1] for offset in range(len(span.frames))]
@@ -105,14 +103,3 @@ class Propagate:
         made[place], valid[place] = colours, seen
         matched = match_rim(made, valid, frame[region.area], blocked[region.area] == 0)
         work.settle(number, region, hole & valid, matched, PROPAGATED)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let OpenCV work in the calling thread: frames are worked on side by side, and DIS depends on the number of its stripes."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -68,14 +68,14 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(size, 3 * size)
-        self.query_norm = nn.RMSNorm(size // heads, eps=1e-6) if normalise else nn.Identity()
-        self.key_norm = nn.RMSNorm(size // heads, eps=1e-6) if normalise else nn.Identity()
+        self.query_norm = nn.RMSNorm(size // heads, eps=1e-6) if normalise else None
+        self.key_norm = nn.RMSNorm(size // heads, eps=1e-6) if normalise else None
         self.proj = nn.Linear(size, size)
 
     def forward(self, x: Tensor, angles: Rotary | None = None) -> Tensor:
         """Attend; `angles` of L positions turn queries and keys."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).flatten(0, -5).permute(2, 0, 3, 1, 4)  # n heads l head_dim
-        query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
+        query, key = _normalised(query, self.query_norm), _normalised(key, self.key_norm)
         if angles is not None:
             query, key = rotate(query, angles), rotate(key, angles)
         mixed = functional.scaled_dot_product_attention(query, key, value)
@@ -117,6 +117,11 @@ def set_to_zero(layer: nn.Linear) -> None:
     """Make a layer give nothing but zeros until it has been trained."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
+
+
+def _normalised(x: Tensor, norm: nn.RMSNorm | None) -> Tensor:
+    # In x's own precision: autocast leaves the weights in float32, for which PyTorch has no fused kernel.
+    return x if norm is None else functional.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
 
 
 def _frequencies(count: int, period: float, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from framefill.apps.cli.guard import say
-from framefill.evaluation.progress import Step
+from framefill.data.progress import Step
 from framefill.jobs.runner import Progress
 
 EVERY = 5.0  # seconds between plain lines
