@@ -160,6 +160,32 @@ def outpaint(
         fill_all(settings, [*(videos or ()), *(video or ())], Printing(context.obj, json, quiet, debug))
 
 
+@app.command()
+def interpolate(
+    video: o.Video,
+    output: o.Output,
+    factor: Annotated[int | None, typer.Option("--factor", metavar="K", help="K times as many frames.")] = None,
+    fps: Annotated[str | None, typer.Option("--fps", metavar="RATE", help="A constant rate, such as 60 or 60000/1001.")] = None,
+    codec: o.Codec = "auto",
+    crf: o.Crf = None,
+    lossless: o.Lossless = False,
+    overwrite: o.Overwrite = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Make new frames between those of a video, along the motion; its own frames stay, and so does its sound."""
+    from framefill.apps.cli.guard import guarded
+
+    with guarded(debug):
+        from framefill.apps.cli.fill import interpolate_file
+        from framefill.jobs.between import BetweenSettings
+        from framefill.jobs.settings import optional, parse_fps
+
+        settings = BetweenSettings(video, output, factor, optional(parse_fps, fps), codec, crf, lossless, overwrite)
+        interpolate_file(settings, json, quiet)
+
+
 @mask_app.command("check")
 def mask_check(
     video: o.Video,
