@@ -102,7 +102,7 @@ INTERPOLATION = Protocol(
     define=_define_interpolation,
     find=_find_interpolation,
     metrics=("psnr-hole", "ssim-hole", "lpips-alex-hole", "tof", "flicker", "fvd", "fps"),
-    models=("average", "rife"),
+    models=("average", "flow", "rife"),
 )
 
 PROTOCOLS: Iterable[Protocol] = (MCVD_CITYSCAPES, INTERPOLATION)

@@ -48,6 +48,7 @@ MODELS = {
     "propagate": "follows the motion and brings over what other frames show behind the hole. What no frame shows stays unfilled.",
     "auto": "framefill's default: brings over what other frames show, makes up once what no frame shows, and carries that along.",
     "average": "blends the nearest known frame before with the nearest after.",
+    "flow": "follows the motion between two known frames and meets in the middle (optical flow, no network).",
     "rife": "a small neural network for frames in between (RIFE, 2022), with trained weights.",
 }
 OTHER_MODEL = "a model from outside this project; its results were scored as they were handed in."
