@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from framefill.families.base import Filler
 from framefill.families.memory import fit_default, fit_memory
@@ -11,6 +12,7 @@ from framefill.jobs.record import JsonValue, versions
 from framefill.jobs.scene import Scene
 from framefill.jobs.settings import FillSettings
 from framefill.media.codecs import plan_output
+from framefill.media.hashes import sha256_of
 from framefill.media.mask import open_mask
 from framefill.media.reader import VideoReader
 from framefill.media.remux import can_remux
@@ -70,7 +72,10 @@ class Plan:
     def identity(self) -> dict[str, JsonValue]:
         """What decides the made pixels, beside the inputs' bytes."""
         used: dict[str, JsonValue] = dict(versions())
+        trained = Path(self.settings.model, "transformer")
         family: dict[str, JsonValue] = {"name": self.filler.name, "window": self.filler.window, "reach": self.filler.reach}
+        if trained.is_dir():
+            family["weights"] = sha256_of(trained)  # trained on, the same folder holds another model
         return {"settings": self.settings.filling(), "family": family, "versions": used}
 
 
