@@ -317,3 +317,26 @@ def test_a_slow_start_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch, ca
         display(Progress(0, 10, ()))
         display(Progress(5, 10, ()))
     assert "5/10 frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package", "extra"),
+    [
+        (["train", "vdt-tiny", "--dry-run"], "yaml", "train"),
+        (["inpaint", "clip.mkv", "--box", CENTRE, "--model", "trained", "-o", "out.mkv"], "torch", "networks"),
+        (["eval", "run", "completion", "--clips", "clip.mkv", "--metrics", "psnr", "--model", "copy", "-o", "run"], "matplotlib", "eval"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_what_brings_it(
+    clip: Path, arguments: list[str], package: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    (clip.parent / "trained").mkdir()
+    (clip.parent / "trained" / "model_index.json").write_text("{}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == package or name.startswith("framefill.families.vdt")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(arguments) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert package in line
+    assert f"pip install 'framefill[{extra}]'" in line

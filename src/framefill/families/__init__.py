@@ -50,10 +50,6 @@ def _flow() -> Filler:
 
 
 def _trained(folder: Path) -> Filler:
-    try:
-        import torch  # noqa: F401 - asked for by name, so that its absence is told from a fault in the modules below
-    except ImportError as error:
-        raise UsageError(f"{folder} is a trained network, which needs torch; install it with: pip install 'framefill[networks]'") from error
     from framefill.families.vdt import VDTPipeline
     from framefill.families.vdt_filler import VDTFiller
 

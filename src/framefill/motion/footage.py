@@ -94,10 +94,6 @@ def _reverse(matrix: Matrix) -> Matrix:
     return matrix if np.array_equal(matrix, np.eye(3)) else back / back[2, 2]
 
 
-def _view(frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> View:
-    return View(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8), hole)
-
-
 @dataclass(frozen=True)
 class Footage:
     """Frames `frames` uint8 T H W 3, their widened holes `blocked` (T of uint8 H W, 255 = unknown), and `pairs`, one fewer than frames."""

@@ -31,14 +31,8 @@ def train(
 
     with guarded(debug):
         from framefill.errors import UsageError
-
-        try:
-            from framefill.training.config import resolve, to_yaml
-            from framefill.training.presets import PRESETS, get_preset
-        except ImportError as error:
-            raise UsageError(
-                f"training needs more packages ({error.name} is missing); install them with: pip install 'framefill[train]'"
-            ) from error
+        from framefill.training.config import resolve, to_yaml
+        from framefill.training.presets import PRESETS, get_preset
 
         if preset is None:
             for name, recipe in PRESETS.items():
