@@ -277,3 +277,35 @@ def test_rife_follows_what_moves() -> None:
     made, mean = (fill_whole(frames, mask, filler).frames[1::2].astype(float) for filler in (model, get_model("average")))
     truth = frames[1::2]
     assert np.mean((made - truth) ** 2) < 0.2 * np.mean((mean - truth) ** 2)
+
+
+def known_only(count: int, *known: int) -> Mask:
+    mask = np.ones((count, 48, 64), np.bool_)
+    mask[list(known)] = False
+    return mask
+
+
+def pan(count: int, step: int) -> Frames:
+    canvas = texture(4, 48, 64 + 3 * count * step)
+    return np.stack([canvas[:, i * step : i * step + 64] for i in range(count)])
+
+
+@pytest.mark.parametrize("known", [(0, 1), (0, 2), (5, 6), (0, 4), (2, 4)])
+def test_linear_motion_goes_on_as_it_came(known: tuple[int, ...]) -> None:
+    frames, mask = pan(7, 2), known_only(7, *known)
+    errors = {
+        name: np.abs(fill(name, frames, mask).frames[mask].astype(int) - frames[mask]).mean() for name in ("nearest", "average", "linear")
+    }
+    assert errors["linear"] < 0.5 * min(errors["nearest"], errors["average"]), errors
+
+
+def test_linear_motion_with_one_whole_frame_is_the_nearest() -> None:
+    frames, mask = pan(5, 2), known_only(5, 1)
+    assert np.array_equal(fill("linear", frames, mask).frames, fill("nearest", frames, mask).frames)
+    assert np.array_equal(fill("nearest", frames, mask).frames, np.stack([frames[1]] * 5))
+
+
+def test_the_nearest_of_two_is_the_earlier_when_both_are_as_near() -> None:
+    frames, mask = ramp([10, 0, 0, 0, 90]), np.ones((5, 6, 8), np.bool_)
+    mask[[0, 4]] = False
+    assert fill("nearest", frames, mask).frames[:, 0, 0, 0].tolist() == [10, 10, 10, 90, 90]

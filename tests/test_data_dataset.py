@@ -17,7 +17,7 @@ from mediafiles import write_images, write_video
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from framefill.data.crop import cover
-from framefill.data.dataset import ClipDataset, SyntheticDataset, collate, single_threaded
+from framefill.data.dataset import ClipDataset, MixedDataset, SyntheticDataset, collate, made_beside, single_threaded
 from framefill.data.manifest import Clip, write_manifest
 from framefill.data.windows import Sampling, windows_of
 from framefill.errors import UnreadableMedia, UsageError
@@ -194,6 +194,22 @@ def test_synthetic_clips_are_new_in_every_epoch() -> None:
         data[5]
     with pytest.raises(UsageError, match="count 0"):
         SyntheticDataset(0, 6, 32)
+
+
+@pytest.mark.parametrize(("count", "share", "others"), [(10, 0.5, 10), (30, 0.25, 10), (10, 0.0, 1), (1, 0.9, 9)])
+def test_a_share_of_others_is_counted_of_them_all(count: int, share: float, others: int) -> None:
+    assert made_beside(count, share) == others
+
+
+def test_two_data_sets_mixed_are_both_under_one_numbering_and_change_with_the_epoch() -> None:
+    first, second = SyntheticDataset(3, 6, 32, seed=1), SyntheticDataset(2, 6, 32, seed=2)
+    mixed = MixedDataset(SyntheticDataset(3, 6, 32, seed=1), SyntheticDataset(2, 6, 32, seed=2))
+    for epoch in (0, 1):
+        for each in (first, second, mixed):
+            each.set_epoch(epoch)
+        assert len(mixed) == 5
+        parts = [first[0], first[1], first[2], second[0], second[1]]
+        assert all(torch.equal(mixed[number]["video"], part["video"]) for number, part in enumerate(parts))
 
 
 @given(

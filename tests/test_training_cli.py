@@ -189,3 +189,16 @@ def test_the_estimate_grows_with_what_it_counts() -> None:
     assert base.weights == base.gradients == base.optimizer // 2 == 4 * base.trained
     assert base.averages == 2 * base.weights
     assert estimate(small("--ema.kind", "none"), build_objective(small())).averages == 0
+
+
+def test_procedural_clips_beside_footage_are_named_in_the_provenance(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    write_manifest(manifest, [Clip(Path("a.mp4"), 0, 12, 8.0, 32, 32, "train", "CC0", "0" * 64)])
+    alone = build_footage(small("--data.manifest", str(manifest)))
+    mixed = build_footage(small("--data.manifest", str(manifest), "--data.procedural", "0.75"))
+    assert len(mixed.train) == 4 * len(alone.train)
+    assert "rocedural" in mixed.provenance.about and "rocedural" not in alone.provenance.about
+    with pytest.raises(UsageError, match=r"data\.procedural.*manifest"):
+        small("--data.procedural", "0.5")
+    with pytest.raises(UsageError, match=r"data\.procedural is 1"):
+        small("--data.manifest", str(manifest), "--data.procedural", "1.0")

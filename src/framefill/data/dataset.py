@@ -6,9 +6,9 @@ its shot and draws its start there ("random"), or starts at a fixed place ("stri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -123,6 +123,42 @@ class SyntheticDataset(Dataset[Item]):
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, self._epoch, index])
         return {"video": torch.from_numpy(make_clip(rng, self.frames, *self.size, self.lighting)), "index": index}
+
+
+class Clips(Sized, Protocol):
+    """A data set whose items are pure functions of (seed, epoch, index): `video` uint8 T H W 3, or `latents` float T C h w."""
+
+    def __getitem__(self, index: int) -> Mapping[str, object]:
+        """Return one item."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the items that follow."""
+        ...
+
+
+class MixedDataset(Dataset[Mapping[str, object]]):
+    """All clips of one data set, then all of another, under one numbering; their numbers in `index` stay their own."""
+
+    def __init__(self, first: Clips, second: Clips) -> None:
+        self._first, self._second = first, second
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the draws of another epoch, in both."""
+        self._first.set_epoch(epoch)
+        self._second.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, index: int) -> Mapping[str, object]:
+        own = len(self._first)
+        return self._first[index] if index < own else self._second[index - own]
+
+
+def made_beside(count: int, share: float) -> int:
+    """Return how many clips beside `count` others are a `share` (0 to below 1) of them all; at least 1."""
+    return max(1, round(count * share / (1 - share)))
 
 
 def collate(items: Sequence[Item]) -> Batch:

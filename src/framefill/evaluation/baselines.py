@@ -1,8 +1,8 @@
 """Plain methods that every model has to beat, as fillers: what a clip scores for nothing.
 
 Telea: An Image Inpainting Technique Based on the Fast Marching Method, 2004. Navier-Stokes: Bertalmio et al., CVPR 2001. RIFE: Huang et
-al., Real-Time Intermediate Flow Estimation for Video Frame Interpolation, ECCV 2022. Each makes its frames one by one from the span
-alone, keeps no state, and reads no pixel under the mask.
+al., Real-Time Intermediate Flow Estimation for Video Frame Interpolation, ECCV 2022. DIS: Kroeger et al., ECCV 2016. Each makes its
+frames one by one from the span alone, keeps no state, and reads no pixel under the mask.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from framefill.errors import UsageError
 from framefill.families import FAMILIES, Family, get
 from framefill.families.base import GENERATED, PROPAGATED, Filled, Filler, Span, State
+from framefill.families.flow_between import between as in_between
+from framefill.families.flow_between import meet
+from framefill.motion.completion import pull_push
+from framefill.motion.flow import dis
 
 WINDOW = 20  # frames
 REACH = 40  # frames before and after, where a baseline looks at other frames at all
@@ -141,6 +145,17 @@ def average(frame: Frame) -> None:
     telea(frame)
 
 
+def nearest(frame: Frame) -> None:
+    """Fill each pixel with that of the nearest frame of the span that knows it, of two the earlier; what none knows is Telea's."""
+    for pixels in _portions(frame.left):
+        known, colours = _seen(frame.span, pixels)
+        found = np.flatnonzero(known.any(0))
+        before, after = (places[found] for places in _around(known, frame.number))
+        first = (before >= 0) & ((after < 0) | (frame.number - before <= after - frame.number))
+        frame.settle(pixels[found], colours[np.where(first, before, after), found], PROPAGATED)
+    telea(frame)
+
+
 def between(interpolate: Interpolate) -> Callable[[Frame], None]:
     """Make the rule that fills a frame from the nearest wholly known frames before and after it by `interpolate`.
 
@@ -159,6 +174,50 @@ def between(interpolate: Interpolate) -> Callable[[Frame], None]:
         frame.settle(hole, made.reshape(-1, 3)[hole], GENERATED)
 
     return fill
+
+
+def linear(frame: Frame) -> None:
+    """Fill a frame along motion in a straight line (optical flow by DIS) from the wholly known frames nearest to it.
+
+    Between two of them the motion from one to the other is followed by the family `flow`; outside, the motion of the nearest two on the
+    one side goes on. With fewer than two, `average` fills.
+    """
+    span, number = frame.span, frame.number
+    whole = np.flatnonzero(~np.any(span.mask, axis=(1, 2)))
+    past, future = whole[whole < number][::-1], whole[whole > number]
+    if past.size and future.size:
+        first, second = past[0], future[0]
+        made = in_between(meet(span.frames[first], span.frames[second]), float((number - first) / (second - first)))
+    elif max(past.size, future.size) >= 2:
+        near, far = (past if past.size else future)[:2]
+        made = _carried_on(span.frames[near], span.frames[far], float((number - near) / (near - far)))
+    else:
+        average(frame)
+        return
+    hole = np.flatnonzero(frame.left)
+    frame.settle(hole, made.reshape(-1, 3)[hole], PROPAGATED)
+
+
+def _carried_on(near: Picture, far: Picture, times: float) -> Picture:
+    """Carry `near` on by `times` its motion away from `far`; where nothing arrives stands a smooth continuation of what is around."""
+    height, width = near.shape[:2]
+    motion = -times * dis(*(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (near, far)))
+    row, column = np.indices((height, width))
+    x, y = column + motion[..., 0], row + motion[..., 1]
+    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    # What moves more stands before what moves less: most cameras follow nothing.
+    importance = np.exp(np.minimum(np.linalg.norm(motion, axis=2), 10.0))
+    total = np.zeros((height * width, 4))
+    for across in (0, 1):
+        for down in (0, 1):
+            share = (1 - np.abs(x - left - across)) * (1 - np.abs(y - top - down))
+            inside = (left + across >= 0) & (left + across < width) & (top + down >= 0) & (top + down < height)
+            place = ((top + down) * width + left + across)[inside]
+            heavy = (share * importance)[inside]
+            total += np.stack([np.bincount(place, heavy * values, len(total)) for values in (*near[inside].T.astype(np.float64), 1.0)], 1)
+    found = (total[:, 3] > 1e-3).reshape(height, width)
+    mean = (total[:, :3] / np.maximum(total[:, 3:], 1e-9)).reshape(height, width, 3).astype(np.float32)
+    return np.asarray(np.rint(np.clip(pull_push(mean, found), 0, 255)), np.uint8)
 
 
 def _inpaint(frame: Frame, method: int) -> None:
@@ -219,6 +278,8 @@ BASELINES = {
     "telea": Family("each frame by itself from the rim of its hole, fast marching", lambda: Baseline("telea", telea)),
     "ns": Family("each frame by itself from the rim of its hole, Navier-Stokes", lambda: Baseline("ns", navier_stokes)),
     "median": Family("the median over time of what is known at the pixel", lambda: Baseline("median", median, REACH)),
+    "nearest": Family("the nearest frame that knows the pixel", lambda: Baseline("nearest", nearest, REACH)),
     "average": Family("the blend of the nearest known before and after", lambda: Baseline("average", average, REACH)),
+    "linear": Family("motion in a straight line between or beyond wholly known frames", lambda: Baseline("linear", linear, REACH)),
     "rife": Family("a frame from its known neighbours by the network RIFE; needs weights", _rife),
 }

@@ -15,7 +15,7 @@ import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
 
-from framefill.data.dataset import ClipDataset, SyntheticDataset
+from framefill.data.dataset import ClipDataset, Clips, MixedDataset, SyntheticDataset, made_beside
 from framefill.data.latents import LatentCache, LatentDataset, cache_for
 from framefill.data.manifest import Clip, read_manifest
 from framefill.data.packed import ShardDataset
@@ -26,7 +26,7 @@ from framefill.errors import UsageError
 from framefill.media.video import Frames
 from framefill.training.card import Provenance, Source
 from framefill.training.config import ModelConfig, TrainConfig
-from framefill.training.dataflow import ClipLoader, Clips, draw_seed
+from framefill.training.dataflow import ClipLoader, draw_seed
 from framefill.training.objective import MaskObjective, Noise, Objective
 from framefill.training.trainer import Trainer
 
@@ -78,7 +78,11 @@ def build_footage(config: TrainConfig) -> Footage:
     clips = read_manifest(manifest_of(config))
     own = [clip for clip in clips if clip.split == data.eval_split]
     held = ClipDataset(own, data.frames, data.size, data.fps, seed, split=None, sampling="strided") if own else None
-    return Footage(_trained_on(config, clips), held, Provenance("Footage, by the manifest of the run:", sources_of(clips)))
+    footage, words = _trained_on(config, clips), "Footage, by the manifest of the run:"
+    if data.procedural:
+        footage = MixedDataset(footage, SyntheticDataset(made_beside(len(footage), data.procedural), data.frames, data.size, seed))
+        words = f"Procedural clips made by framefill's own `media.synthetic` (share {data.procedural:g}), and footage, by the manifest:"
+    return Footage(footage, held, Provenance(words, sources_of(clips)))
 
 
 def manifest_of(config: TrainConfig) -> Path:

@@ -43,6 +43,7 @@ class DataConfig:
     fps: float | None = None  # None = the clip's own
     flip: float = 0.5  # the share of clips that are mirrored; 0 where left and right matter
     workers: int = 2
+    procedural: float = 0.0  # with a manifest: the share of the clips that are procedural ones among its own
     procedural_clips: int = 100_000  # how many different ones an epoch has, when there is no manifest
     eval_split: Literal["val", "test"] = "val"
 
@@ -323,6 +324,7 @@ def _check_numbers(config: TrainConfig) -> None:
         ("data.frames", data.frames, data.frames > 0, "1 or more"),
         ("data.size", data.size, data.size > 0, "1 or more pixels"),
         ("data.flip", data.flip, 0 <= data.flip <= 1, "0 to 1"),
+        ("data.procedural", data.procedural, 0 <= data.procedural < 1, "0 to below 1; without a manifest all clips are procedural"),
         ("data.workers", data.workers, data.workers >= 0, "0 or more"),
         ("objective.mask_patch", patch, patch > 0 and data.size % patch == 0, f"a divisor of data.size {data.size}"),
         ("objective.per_frame_noise", config.objective.per_frame_noise, 0 <= config.objective.per_frame_noise <= 1, "0 to 1"),
@@ -335,6 +337,8 @@ def _check_numbers(config: TrainConfig) -> None:
             raise UsageError(f"{path} is {value}, expected {expected}")
     if (data.shards or data.latents) and not data.manifest:
         raise UsageError("data.shards and data.latents need data.manifest too: it names the clips held out, and their licences")
+    if data.procedural and (data.latents or not data.manifest):
+        raise UsageError("data.procedural mixes procedural clips among those of a data.manifest, in pixels; give one, and no data.latents")
     if data.shards and data.latents:
         raise UsageError("data.shards and data.latents are both given; give one of them")
     if run.name and Path(run.name).name != run.name:

@@ -7,7 +7,7 @@ p // length, and each epoch is its own permutation. So resuming is counting, and
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -18,21 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from framefill.data.dataset import Clips
 from framefill.errors import UsageError
 
 Batch: TypeAlias = "dict[str, Tensor]"
-
-
-class Clips(Sized, Protocol):
-    """A data set whose items are pure functions of (seed, epoch, index): `video` uint8 T H W 3, or `latents` float T C h w."""
-
-    def __getitem__(self, index: int) -> Mapping[str, object]:
-        """Return one item."""
-        ...
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the items that follow."""
-        ...
 
 
 class Loader(Protocol):
