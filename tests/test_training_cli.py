@@ -183,8 +183,9 @@ def test_kept_bytes_are_those_of_a_closed_form() -> None:
 
 
 def test_the_estimate_grows_with_what_it_counts() -> None:
-    base = estimate(small(), build_objective(small()))
-    double = estimate(small("--run.micro-batch", "4"), build_objective(small()))
+    adamw = ("--optim.kind", "adamw")
+    base = estimate(small(*adamw), build_objective(small()))
+    double = estimate(small(*adamw, "--run.micro-batch", "4"), build_objective(small()))
     assert double.activations == 2 * base.activations
     assert base.weights == base.gradients == base.optimizer // 2 == 4 * base.trained
     assert base.averages == 2 * base.weights

@@ -69,12 +69,17 @@ def _front(config: TrainConfig, provenance: Provenance | None) -> str:
 
 def _without_places(config: TrainConfig) -> TrainConfig:
     """The recipe with the names of files and folders, not where they lay on the machine that trained."""
+    data = config.data
     return replace(
         config,
         run=replace(config.run, folder=RunConfig.folder),
-        data=replace(config.data, manifest=Path(config.data.manifest).name),
-        model=replace(config.model, codec=Path(config.model.codec).name, start=Path(config.model.start).name),
+        data=replace(data, manifest=_name(data.manifest), shards=_name(data.shards), latents=_name(data.latents)),
+        model=replace(config.model, codec=_name(config.model.codec), start=_name(config.model.start)),
     )
+
+
+def _name(place: str) -> str:
+    return Path(place).name
 
 
 def _tasks(config: TrainConfig, objective: Objective) -> str:

@@ -1,0 +1,90 @@
+"""Put the model of a finished run into the package: weights in half precision, its card with figures and curve, its provenance.
+
+    python tools/ship.py runs/vdt-tiny          to src/framefill/weights/shipped/vdt-tiny
+
+The figures in the card are those that benchmarks/tasks.py prints for the weights as they are shipped, measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from framefill.data.manifest import read_manifest
+from framefill.families.trained import SHIPPED
+from framefill.families.vdt import VDTPipeline
+from framefill.media.synthetic import make_clip
+from framefill.training.config import TrainConfig, from_tree, read_yaml
+from framefill.training.journal import read_records
+
+MOST_BYTES = 8_000_000
+SAME = 45.0  # dB; below, half precision would change what is made
+
+
+def main() -> None:
+    """Ship a run's model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--clips", type=int, default=64, help="clips of the figures in the card")
+    args = parser.parse_args()
+    config = from_tree(read_yaml(args.run / "config.yaml"))
+    target = SHIPPED / config.run.name
+    new = target.with_name(f".{target.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    save_half(args.run / "model", new)
+    shutil.copy(args.run / "curves.png", new / "curves.png")
+    (new / "provenance.json").write_text(json.dumps(provenance(config, args.run), indent=1) + "\n", encoding="utf-8")
+    figures = subprocess.run(
+        [sys.executable, "benchmarks/tasks.py", str(new), "--clips", str(args.clips)], check=True, capture_output=True, text=True
+    ).stdout.replace(new.name, target.name)
+    card = (args.run / "model" / "README.md").read_text(encoding="utf-8")
+    (new / "README.md").write_text(f"{card}\n## Figures\n\n{figures}\n## Curve\n\n![loss over samples](curves.png)\n", encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    new.rename(target)
+    print(figures)
+    print(f"{target}: {sum(file.stat().st_size for file in target.rglob('*') if file.is_file()):,} bytes")
+
+
+def save_half(model: Path, target: Path) -> None:
+    """Save a model's folder in half precision, and make sure that it is small and makes the same."""
+    whole = VDTPipeline.from_pretrained(model)
+    clip = make_clip(np.random.default_rng(0), whole.window, whole.size, whole.size)
+    mask = np.zeros(clip.shape[:3], np.bool_)
+    mask[whole.window // 2 :] = True
+    made = whole(clip, mask, generator=torch.Generator().manual_seed(0)).frames[mask].astype(float)
+    whole.to("cpu", torch.float16).save_pretrained(target)
+    half = VDTPipeline.from_pretrained(target).to("cpu", torch.float32)
+    again = half(clip, mask, generator=torch.Generator().manual_seed(0)).frames[mask].astype(float)
+    apart = 10 * np.log10(255**2 / max(float(np.square(made - again).mean()), 1e-9))
+    size = sum(file.stat().st_size for file in target.rglob("*.safetensors"))
+    if apart < SAME or size > MOST_BYTES:
+        raise SystemExit(
+            f"{model} in half precision: {apart:.1f} dB from itself (at least {SAME}), {size:,} bytes (at most {MOST_BYTES:,})"
+        )
+    print(f"half precision is {apart:.1f} dB from the trained weights")
+
+
+def provenance(config: TrainConfig, run: Path) -> dict[str, object]:
+    """Say what the weights learned from, clip by clip, and how; no path of the machine that trained."""
+    clips = read_manifest(Path(config.data.manifest)) if config.data.manifest else []
+    return {
+        "procedural_share": config.data.procedural if clips else 1.0,
+        "procedural": "made by framefill.media.synthetic as they were needed",
+        "samples": int(read_records(run)[-1]["samples"]),
+        "clips": [
+            {"name": c.path.name, "start": c.start, "end": c.end, "split": c.split, "licence": c.licence, "sha256": c.sha256} for c in clips
+        ],
+        "seed": config.run.seed,
+        "recipe": "README.md",
+    }
+
+
+if __name__ == "__main__":
+    main()
