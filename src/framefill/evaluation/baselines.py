@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 from framefill.errors import UsageError
 from framefill.families import FAMILIES, Family, get
 from framefill.families.base import GENERATED, PROPAGATED, Filled, Filler, Span, State
-from framefill.families.flow_between import between as in_between
-from framefill.families.flow_between import meet
-from framefill.motion.completion import pull_push
-from framefill.motion.flow import dis
+from framefill.families.guess import go_on
 
 WINDOW = 20  # frames
 REACH = 40  # frames before and after, where a baseline looks at other frames at all
@@ -182,42 +179,12 @@ def linear(frame: Frame) -> None:
     Between two of them the motion from one to the other is followed by the family `flow`; outside, the motion of the nearest two on the
     one side goes on. With fewer than two, `average` fills.
     """
-    span, number = frame.span, frame.number
-    whole = np.flatnonzero(~np.any(span.mask, axis=(1, 2)))
-    past, future = whole[whole < number][::-1], whole[whole > number]
-    if past.size and future.size:
-        first, second = past[0], future[0]
-        made = in_between(meet(span.frames[first], span.frames[second]), float((number - first) / (second - first)))
-    elif max(past.size, future.size) >= 2:
-        near, far = (past if past.size else future)[:2]
-        made = _carried_on(span.frames[near], span.frames[far], float((number - near) / (near - far)))
-    else:
+    made = go_on(frame.span.frames, np.flatnonzero(~frame.span.mask.any((1, 2))), frame.number)
+    if made is None:
         average(frame)
         return
     hole = np.flatnonzero(frame.left)
     frame.settle(hole, made.reshape(-1, 3)[hole], PROPAGATED)
-
-
-def _carried_on(near: Picture, far: Picture, times: float) -> Picture:
-    """Carry `near` on by `times` its motion away from `far`; where nothing arrives stands a smooth continuation of what is around."""
-    height, width = near.shape[:2]
-    motion = -times * dis(*(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (near, far)))
-    row, column = np.indices((height, width))
-    x, y = column + motion[..., 0], row + motion[..., 1]
-    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
-    # What moves more stands before what moves less: most cameras follow nothing.
-    importance = np.exp(np.minimum(np.linalg.norm(motion, axis=2), 10.0))
-    total = np.zeros((height * width, 4))
-    for across in (0, 1):
-        for down in (0, 1):
-            share = (1 - np.abs(x - left - across)) * (1 - np.abs(y - top - down))
-            inside = (left + across >= 0) & (left + across < width) & (top + down >= 0) & (top + down < height)
-            place = ((top + down) * width + left + across)[inside]
-            heavy = (share * importance)[inside]
-            total += np.stack([np.bincount(place, heavy * values, len(total)) for values in (*near[inside].T.astype(np.float64), 1.0)], 1)
-    found = (total[:, 3] > 1e-3).reshape(height, width)
-    mean = (total[:, :3] / np.maximum(total[:, 3:], 1e-9)).reshape(height, width, 3).astype(np.float32)
-    return np.asarray(np.rint(np.clip(pull_push(mean, found), 0, 255)), np.uint8)
 
 
 def _inpaint(frame: Frame, method: int) -> None:

@@ -1,23 +1,12 @@
-"""One process at a time in a job folder: a lock that the system takes back when its holder dies, however it dies."""
+"""One process at a time in a job folder."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from framefill.errors import JobError
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+from framefill.locks import try_lock
 
 
 class FolderLock:
@@ -26,11 +15,9 @@ class FolderLock:
     def __init__(self, path: Path) -> None:
         """Lock `path`, which is made when missing; raises OSError when it cannot be made."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _try_lock(self._descriptor)
-        except OSError as error:
+        if not try_lock(self._descriptor):
             os.close(self._descriptor)
-            raise _busy(path) from error
+            raise _busy(path)
         # A holder that has just finished took the folder away with it: then this lock guards nothing.
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(self._descriptor)):
             os.close(self._descriptor)

@@ -152,6 +152,12 @@ def plan_output(
     name = _codec_name(container, meta, codec, lossless, min(width, height))
     if name == container.codec and name not in CHOICES:
         _no_setting(blank, f"{suffix[1:]}", codec, crf)
+    return _stream(blank, container, name, crf)
+
+
+def _stream(blank: Plan, container: Container, name: str, crf: int | None) -> Plan:
+    """Decide how a stream of a codec is written into a container."""
+    meta, width, height, suffix = blank.meta, blank.width, blank.height, blank.path.suffix.lower()
     chosen = CODECS[name]
     _check_held(container, name, suffix)
     _check_crf(chosen, name, crf)
@@ -166,19 +172,8 @@ def plan_output(
             *warnings,
             f"{name} in {suffix} keeps no pixel aspect ratio ({aspect.numerator}:{aspect.denominator}): use .mp4, or h264",
         )
-    plan = Plan(
-        target,
-        "stream",
-        _tagged(meta, pix_fmt),
-        width,
-        height,
-        container,
-        chosen,
-        name,
-        pix_fmt,
-        chosen.crf if crf is None else crf,
-        warnings,
-    )
+    quality = chosen.crf if crf is None else crf
+    plan = Plan(blank.path, "stream", _tagged(meta, pix_fmt), width, height, container, chosen, name, pix_fmt, quality, warnings)
     if (meta.rotation or meta.mirrored) and not container.turns:
         note = f"{suffix} keeps no rotation flag: the picture is written upright"
         plan = replace(plan, meta=replace(plan.meta, rotation=0, mirrored=False), warnings=(*plan.warnings, note))

@@ -1,34 +1,16 @@
-"""One process at a time gets weights: a lock that the system takes back when its holder dies, however it dies."""
+"""One process at a time gets weights; the others wait for it."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from framefill.locks import try_lock
+
 _EVERY = 0.2  # seconds between two tries
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 @contextmanager
@@ -39,9 +21,9 @@ def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _try_lock(descriptor):
+        if not try_lock(descriptor):
             on_wait()
-            while not _try_lock(descriptor):
+            while not try_lock(descriptor):
                 time.sleep(_EVERY)
         yield
     finally:
