@@ -15,7 +15,7 @@ from framefill.data import scan as scanning
 from framefill.data.footage import Footage
 from framefill.data.manifest import read_manifest
 from framefill.data.progress import Step
-from framefill.data.scan import Filters, ScanSettings, scan
+from framefill.data.scan import UNCUT, Filters, ScanSettings, scan
 from framefill.errors import UnreadableMedia, UsageError
 
 SMALL = Filters(min_frames=8, min_side=32)
@@ -47,7 +47,7 @@ def test_a_folder_of_videos(videos: Path, tmp_path: Path) -> None:
     assert len({clip.sha256 for clip in scanned.clips}) == 5
     assert read_manifest(tmp_path / "m.jsonl") == scanned.clips
     assert list(tmp_path.glob("m.jsonl*")) == [tmp_path / "m.jsonl"]
-    whole = scan(settings(videos, cut=False), tmp_path / "whole.jsonl")
+    whole = scan(settings(videos, cutting=UNCUT), tmp_path / "whole.jsonl")
     assert ("two shots.mp4", 0, 40) in [(clip.path.name, clip.start, clip.end) for clip in whole.clips]
 
 

@@ -10,7 +10,7 @@ import pytest
 from data_kit import scene, shrunk
 from numpy.typing import NDArray
 
-from framefill.data.shots import Likeness, Shot, Steps, cut_into_shots, difference_hash, find_cuts, measure
+from framefill.data.shots import Likeness, Shot, Steps, difference_hash, find_cuts, measure, shots_of, spans_of
 
 Frames = NDArray[np.uint8]
 
@@ -21,6 +21,12 @@ def looked_at(frames: Frames) -> Steps:
 
 def cuts(frames: Frames) -> list[int]:
     return find_cuts(looked_at(frames))
+
+
+def whole(frames: Frames) -> Shot:
+    steps = looked_at(frames)
+    (shot,) = shots_of(steps, spans_of(steps))
+    return shot
 
 
 def test_cuts_between_the_joined_samples(city: Path, vtest: Path) -> None:
@@ -55,7 +61,7 @@ def test_a_fast_pan_and_a_fade_are_no_cuts(city: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
 def test_clips_of_a_few_frames(count: int) -> None:
     steps = looked_at(scene(0, 4)[:count])
-    (shot,) = cut_into_shots(steps, find_cuts(steps))
+    (shot,) = shots_of(steps, spans_of(steps, find_cuts(steps)))
     assert (shot.start, shot.end) == (0, count)
     assert (shot.motion > 0) == (count > 1)
 
@@ -64,9 +70,9 @@ def test_motion_is_the_mean_difference_of_neighbours() -> None:
     frames = np.zeros((5, 48, 64, 3), np.uint8)
     frames[1::2] = 3
     assert looked_at(frames).step.tolist() == [0, 3, 3, 3, 3]
-    (shot,) = cut_into_shots(looked_at(frames), [])
+    shot = whole(frames)
     assert shot.motion == 3
-    (still,) = cut_into_shots(looked_at(np.repeat(frames[:1], 5, axis=0)), [])
+    still = whole(np.repeat(frames[:1], 5, axis=0))
     assert still.motion == 0
 
 
@@ -88,7 +94,7 @@ def test_copies_are_as_long_look_alike_and_move_alike(city: Path) -> None:
     blurred = np.stack([cv2.resize(cv2.resize(rgb, (48, 36), interpolation=cv2.INTER_AREA), (96, 72)) for rgb in frames])
     brighter = np.clip(frames.astype(int) + 12, 0, 255).astype(np.uint8)
     others = [blurred, brighter, frames[:50], frames[::-1], shrunk(city, 90)[30:], scene(1, 60)]
-    shots = [cut_into_shots(looked_at(clip), [])[0] for clip in (frames, *others)]
+    shots = [whole(clip) for clip in (frames, *others)]
     lengths = [float(len(clip)) for clip in (frames, *others)]
     assert copies(shots, lengths) == [1, 2]
     assert copies(shots, [length * 2 if number == 2 else length for number, length in enumerate(lengths)]) == [1]
@@ -101,5 +107,5 @@ def test_the_course_of_motion_tells_two_takes_of_one_scene_apart() -> None:
     for t in range(10):
         early[5 + t, 30:36, 20 + t : 26 + t] = 255
         late[25 + t, 30:36, 20 + t : 26 + t] = 255
-    shots = [cut_into_shots(looked_at(clip), [])[0] for clip in (early, late, early)]
+    shots = [whole(clip) for clip in (early, late, early)]
     assert copies(shots, [40, 40, 40]) == [2]

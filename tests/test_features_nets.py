@@ -302,14 +302,6 @@ def test_lpips_layout_turns_the_kernels() -> None:
         layouts_features.lpips_vgg({"AlexNet_0": convs, **heads})
 
 
-def test_transnet_layout_keeps_the_names_and_drops_the_counters() -> None:
-    first = "SDDCNN.0.DDCNN.0.Conv3D_1.layers.0.weight"
-    raw = {first: torch.ones(1), "SDDCNN.0.DDCNN.0.bn.num_batches_tracked": torch.tensor(3)}
-    assert set(layouts_features.transnetv2(raw)) == {first}
-    with pytest.raises(WeightsError, match="another network"):
-        layouts_features.transnetv2({"conv.weight": torch.ones(1)})
-
-
 def test_layouts_refuse_other_networks() -> None:
     with pytest.raises(WeightsError, match="batch_stats"):
         layouts_features.i3d({"params": {}})

@@ -78,7 +78,7 @@ def test_city_has_sound_and_the_court_has_none() -> None:
 
 
 def test_documents_name_only_options_that_exist() -> None:
-    commands = [["inpaint"], ["outpaint"], ["interpolate"], ["mask", "check"], ["info"], ["demo"]]
+    commands = [["inpaint"], ["outpaint"], ["predict"], ["interpolate"], ["generate"], ["mask", "check"], ["info"], ["demo"]]
     commands += [["eval", verb] for verb in ("list", "describe", "run", "inputs", "compare", "report")]
     commands += [["train"], *(["data", verb] for verb in ("scan", "check", "shard", "cache", "make"))]
     commands += [["weights", verb] for verb in ("list", "get", "verify")]

@@ -148,7 +148,7 @@ def test_training_goes_on_from_a_saved_model(tmp_path: Path) -> None:
 
 def test_cached_latents_refuse_tasks_that_hide_parts_of_frames(footage: Path) -> None:
     with pytest.raises(UsageError, match="completion"):
-        build_footage(small("--data.manifest", str(footage), "--data.latents", "cache"))
+        build_footage(small("--data.manifest", str(footage), "--data.latents", "cache", "--model.prior", "none"))
 
 
 def test_computing_activations_again_changes_no_gradient() -> None:

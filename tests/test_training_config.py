@@ -60,6 +60,7 @@ def test_presets_survive_yaml_and_name_real_tasks(name: str, tmp_path: Path) -> 
         (["--tasks.predict", "-1"], "shares of 0 or more"),
         (["--data.shards", "x"], "need data.manifest"),
         (["--data.manifest", "m", "--data.shards", "x", "--data.latents", "y"], "give one of them"),
+        (["--data.manifest", "m", "--data.latents", "y"], "model.prior motion guesses from pixels"),
         (["--optim.betas", "[0.9]"], "optim.betas"),
     ],
 )

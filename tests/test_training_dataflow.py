@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from itertools import islice
 
 import numpy as np
@@ -11,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_kit import Squares
 
-from framefill.errors import UsageError
-from framefill.training.dataflow import ClipLoader, Share, draw_seed, order
+from framefill.errors import JobError, UnreadableMedia, UsageError
+from framefill.training.dataflow import ClipLoader, Share, draw_seed, lost_workers_told, order
 
 
 def positions(share: Share, steps: int) -> list[list[int]]:
@@ -67,3 +69,43 @@ def test_an_empty_data_set_is_refused() -> None:
 def test_seeds_of_neighbours_differ() -> None:
     seeds = {draw_seed(seed, position, kind) for seed in range(4) for position in range(50) for kind in range(3)}
     assert len(seeds) == 600
+
+
+class Damaged(Squares):
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if self.epoch == 1:
+            raise UnreadableMedia("cats/a.mp4 is damaged near frame 3 (invalid data); leave it out")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_cannot_be_read_is_one_line_from_a_worker_too(workers: int) -> None:
+    batches = ClipLoader(Damaged(4), 0, workers).batches(Share(0, 4, 4))
+    assert next(batches)["video"].shape[0] == 4
+    with pytest.raises(UnreadableMedia) as caught:
+        next(batches)
+    assert str(caught.value) == "cats/a.mp4 is damaged near frame 3 (invalid data); leave it out"
+
+
+class Faulty(Squares):
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        raise KeyError("a mistake of ours")
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(KeyError, match="a mistake of ours"):
+        next(ClipLoader(Faulty(4), 0).batches(Share(0, 4, 4)))
+
+
+class Lost(Squares):
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_one_line() -> None:
+    with pytest.raises(JobError, match=r"data\.workers lower"), lost_workers_told():
+        next(ClipLoader(Lost(4), 0, 1).batches(Share(0, 4, 4)))
+    with pytest.raises(RuntimeError, match="something else"), lost_workers_told():
+        raise RuntimeError("something else")

@@ -7,12 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from training_kit import Squares, make_objective
 
 from framefill.errors import UsageError
 from framefill.media.tasks import TASKS
 from framefill.media.tensors import to_tensor
-from framefill.training.objective import masked_loss, model_tensor, task_mask
+from framefill.training.build import build_objective
+from framefill.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from framefill.training.objective import MaskObjective, masked_loss, model_tensor, task_mask
 
 
 def batch_of(*positions: int) -> dict[str, torch.Tensor]:
@@ -174,3 +177,60 @@ def test_wrong_input_is_refused() -> None:
         make_objective(tasks={"predict": 0})
     with pytest.raises(UsageError, match="checkpointing"):
         make_objective().save_activations()
+
+
+def paper(**model: object) -> MaskObjective:
+    options = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "patch_size": 4}
+    config = TrainConfig(
+        data=DataConfig(frames=4, size=16),
+        model=ModelConfig(**{"net": "vdt-s2-paper", "process": "eps", "options": options, **model}),
+        tasks={"predict": 1.0},
+        objective=ObjectiveConfig(density="uniform"),
+    )
+    objective = build_objective(config)
+    assert isinstance(objective, MaskObjective)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in objective.net.parameters():
+        parameter.data.normal_(0, 0.1, generator=generator)
+    return objective
+
+
+def test_a_learned_variance_is_trained_by_the_bound_and_by_it_alone() -> None:
+    """VDT's published form: 2 C channels come out, of which the squared error sees the first C and the bound the others."""
+    batch = {"video": torch.randint(0, 256, (3, 4, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)}
+    batch["position"] = torch.arange(3)
+    objective, plain = paper(), paper()
+    plain._bound = None
+    parts, without = objective(batch), plain(batch)
+    total, count = parts["bound/bits"].tolist()
+    assert count == 3
+    assert float(parts["loss"].detach()) == pytest.approx(float(without["loss"].detach()) + total / 3, rel=1e-5)
+    assert parts["task/predict"].tolist() == without["task/predict"].tolist()
+    for part in (parts, without):
+        part["loss"].backward()
+    ours, theirs = (each.net.out.weight.grad.view(4, 4, 6, -1) for each in (objective, plain))
+    assert torch.allclose(ours[:, :, :3], theirs[:, :, :3], atol=1e-7), "the estimate's own weights see the squared error alone"
+    assert theirs[:, :, 3:].abs().max() == 0
+    assert ours[:, :, 3:].abs().amax((0, 1, 3)).min() > 0
+
+
+def test_the_ancestral_sampler_takes_the_variance_that_was_learned() -> None:
+    objective = paper()
+    clip, mask = np.full((4, 16, 16, 3), 90, np.uint8), np.zeros((4, 16, 16), np.bool_)
+    mask[2:] = True
+
+    def made(method: str, variance: float) -> NDArray[np.uint8]:
+        with torch.no_grad():
+            objective.net.out.weight.view(4, 4, 6, -1)[:, :, 3:] = 0
+            objective.net.out.bias.view(4, 4, 6)[:, :, 3:] = variance
+        generator = torch.Generator().manual_seed(0)
+        return objective._pipeline(clip, mask, num_inference_steps=3, generator=generator, method=method).frames
+
+    assert not np.array_equal(made("ancestral", -1.0), made("ancestral", 1.0))
+    assert np.array_equal(made("euler", -1.0), made("euler", 1.0))
+    assert np.array_equal(made("ancestral", 1.0)[:2], clip[:2])
+
+
+def test_a_learned_variance_without_steps_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"model\.process flow does not have; set model\.process eps"):
+        paper(process="flow")

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny  # noqa: E402
 
 from framefill.diffusion.precond import Process  # noqa: E402
 from framefill.errors import MaskMismatch, UsageError, WeightsError  # noqa: E402
+from framefill.families.guess import guess  # noqa: E402
 from framefill.families.vdt import VDTPipeline  # noqa: E402
 from framefill.families.vdt_filler import VDTFiller, work_size  # noqa: E402
 from framefill.families.whole import fill_whole  # noqa: E402
@@ -56,11 +57,18 @@ def autoencoder() -> Codec:
 
 CODECS = {"pixels": pixels, "shuffled": shuffled, "autoencoder": autoencoder}
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS)
+EVERY_PRIOR = pytest.mark.parametrize("prior", ["none", "motion"])
 KINDS = ("flow", "edm", "eps", "v")
 
 
 def pipeline(
-    codec: str = "pixels", kind: str = "flow", tasks: tuple[str, ...] = tuple(TASKS), window: int = 8, say: float = 0.05, **config: object
+    codec: str = "pixels",
+    kind: str = "flow",
+    tasks: tuple[str, ...] = tuple(TASKS),
+    window: int = 8,
+    say: float = 0.05,
+    prior: str = "none",
+    **config: object,
 ) -> VDTPipeline:
     """A net whose every weight has a `say`, as after training."""
     torch.manual_seed(0)
@@ -69,7 +77,7 @@ def pipeline(
     with torch.no_grad():
         for weight in net.parameters():
             weight.add_(torch.randn_like(weight) * say)
-    return VDTPipeline(net, Process(kind), made, tasks, window=window, size=16)
+    return VDTPipeline(net, Process(kind), made, tasks, window=window, size=16, prior=prior)
 
 
 def noise(seed: int = 0) -> torch.Generator:
@@ -90,9 +98,10 @@ def hidden_elsewise(video: Frames, mask: Mask) -> Frames:
 
 
 @EVERY_CODEC
+@EVERY_PRIOR
 @pytest.mark.parametrize("task", ["predict", "backward", "interpolate", "single", "random", "completion", "inpaint-blob", "outpaint"])
-def test_hidden_content_never_leaks_and_known_pixels_never_change(codec: str, task: str) -> None:
-    pipe, video, mask = pipeline(codec), clip(), masked(task)
+def test_hidden_content_never_leaks_and_known_pixels_never_change(codec: str, prior: str, task: str) -> None:
+    pipe, video, mask = pipeline(codec, prior=prior), clip(), masked(task)
     made = pipe(video, mask, num_inference_steps=2, generator=noise()).frames
     other = pipe(hidden_elsewise(video, mask), mask, num_inference_steps=2, generator=noise()).frames
     assert np.array_equal(made, other)
@@ -105,8 +114,9 @@ def test_hidden_content_never_leaks_and_known_pixels_never_change(codec: str, ta
 
 
 @EVERY_CODEC
-def test_what_training_prepares_tells_the_net_nothing_of_the_hole(codec: str) -> None:
-    pipe, video, mask = pipeline(codec), clip(), masked("completion")
+@EVERY_PRIOR
+def test_what_training_prepares_tells_the_net_nothing_of_the_hole(codec: str, prior: str) -> None:
+    pipe, video, mask = pipeline(codec, prior=prior), clip(), masked("completion")
     unknown = mask_to_tensor(mask)
     one, other = (pipe.prepare(to_tensor(frames), unknown, noise()) for frames in (video, hidden_elsewise(video, mask)))
     for told in ("mask", "known"):
@@ -118,6 +128,18 @@ def test_what_training_prepares_tells_the_net_nothing_of_the_hole(codec: str) ->
     x, sigma = torch.randn(one.x0.shape, generator=noise()), torch.tensor([0.4])
     with torch.no_grad():
         assert torch.equal(pipe.denoise(one)(x, sigma), pipe.denoise(other)(x, sigma))
+
+
+def test_a_net_with_a_prior_is_shown_the_guess_in_the_hole_and_zeros_where_nothing_is_known() -> None:
+    pipe, video = pipeline(prior="motion"), np.stack([clip(), clip(seed=2)])
+    mask = np.stack([masked("predict"), masked("generate")])
+    prepared = pipe.prepare(to_tensor(video), mask_to_tensor(mask))
+    assert torch.equal(prepared.cond["known"][0], to_tensor(guess(video[0], mask[0]))[0])
+    assert not prepared.cond["known"][1].any()
+    with pytest.raises(UsageError, match="cached latents"):
+        pipe.prepare_latents(prepared.x0, prepared.keep.mask)
+    with pytest.raises(UsageError, match=r"prior is 'magic', expected one of none, motion"):
+        pipeline(prior="magic")
 
 
 @EVERY_CODEC
@@ -231,6 +253,25 @@ def test_clips_of_any_length(frames: int, windows: str) -> None:
     assert np.array_equal(made, other)
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("windows", ["chain", "blend"])
+def test_short_windows_share_what_they_can(window: int, windows: str) -> None:
+    pipe, video, mask = pipeline(window=window), clip(9), masked("inpaint-box", 9)
+    made = pipe(video, mask, num_inference_steps=1, generator=noise(), windows=windows).frames
+    assert np.array_equal(made[~mask], video[~mask])
+    assert not np.array_equal(made, video)
+
+
+def test_what_led_to_the_first_known_frames_is_made_backwards() -> None:
+    pipe, video = pipeline(say=0.2, tasks=("backward",)), clip(17)
+    mask = np.ones(video.shape[:3], np.bool_)
+    mask[-2:] = False
+    changed = video.copy()
+    changed[-1] = 255 - changed[-1]
+    one, other = (pipe(frames, mask, num_inference_steps=1, generator=noise()).frames for frames in (video, changed))
+    assert all(not np.array_equal(one[t], other[t]) for t in range(15))
+
+
 def test_a_long_prediction_goes_on_from_what_was_made() -> None:
     pipe, video = pipeline(say=0.2), clip(17)
     mask = np.ones(video.shape[:3], np.bool_)
@@ -248,11 +289,12 @@ def test_an_untrained_task_is_refused_with_a_line_that_names_who_can() -> None:
     for task, able in [
         ("interpolate", "--model flow"),
         ("backward", "framefill train"),
-        ("generate", "framefill train"),
-        ("outpaint", "--model auto"),
+        ("generate", "--model vdt-tiny"),
     ]:
         with pytest.raises(UsageError, match=f"not trained on '{task}', only on inpaint-box, predict; .*{able}"):
             pipe(video, masked(task), num_inference_steps=1, generator=noise())
+    with pytest.raises(UsageError, match="not trained on 'outpaint', only on predict; --model auto"):
+        pipeline(tasks=("predict",))(video, masked("outpaint"), generator=noise())
     with pytest.raises(UsageError, match="8 frames at a time, was not trained on 'generate'"):
         pipeline(tasks=("predict",))(clip(9), masked("generate", 9), generator=noise())
     pipe = pipeline(tasks=("generate", "predict"))
@@ -273,10 +315,11 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("codec", ["shuffled", "autoencoder"])
 def test_a_saved_pipeline_comes_back_and_is_not_an_untrained_one(codec: str, tmp_path: Path) -> None:
-    pipe = pipeline(codec, "edm", ("predict", "generate"), 7)
+    pipe = pipeline(codec, "edm", ("predict", "generate"), 7, prior="motion")
     pipe.save_pretrained(tmp_path)
     loaded = VDTPipeline.from_pretrained(tmp_path)
     assert (loaded.tasks, loaded.window, loaded.size, loaded.process.kind) == (("predict", "generate"), 7, 16, "edm")
+    assert loaded.prior == "motion"
     video, mask = clip(), masked("predict")
     trained, again = (which(video, mask, num_inference_steps=2, generator=noise()).frames for which in (pipe, loaded))
     assert np.array_equal(trained, again)

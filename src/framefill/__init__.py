@@ -1,8 +1,9 @@
-"""Fill what a video is missing: holes in its frames, and the picture outside them.
+"""Fill what a video is missing: holes in its frames, the picture outside them, and frames before, between and after.
 
     import framefill
 
     filled = framefill.inpaint("clip.mp4", "mask.png")  # in memory: frames, provenance, remaining
+    longer = framefill.predict("clip.mp4", 8)  # eight more frames, made by the net that comes along
     record = framefill.fill_file(framefill.FillSettings("clip.mp4", "out.mp4", mask="mask.png"))  # any length, sound kept
 
 Everything is imported on first use: `import framefill` itself loads neither NumPy nor FFmpeg.
@@ -14,9 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from framefill.api import fill_file, inpaint, outpaint
+    from framefill.api import fill_file, generate, inpaint, interpolate, outpaint, predict
     from framefill.errors import FramefillError
     from framefill.families.base import Filled
+    from framefill.families.trained import Sampling
     from framefill.jobs.record import RunRecord
     from framefill.jobs.settings import FillSettings
     from framefill.media.mask import Mask, read_mask
@@ -30,11 +32,15 @@ __all__ = [
     "FramefillError",
     "Mask",
     "RunRecord",
+    "Sampling",
     "Video",
     "__version__",
     "fill_file",
+    "generate",
     "inpaint",
+    "interpolate",
     "outpaint",
+    "predict",
     "read_mask",
 ]
 
@@ -44,10 +50,14 @@ _HOMES = {
     "FramefillError": "framefill.errors",
     "Mask": "framefill.media.mask",
     "RunRecord": "framefill.jobs.record",
+    "Sampling": "framefill.families.trained",
     "Video": "framefill.media.video",
     "fill_file": "framefill.api",
+    "generate": "framefill.api",
     "inpaint": "framefill.api",
+    "interpolate": "framefill.api",
     "outpaint": "framefill.api",
+    "predict": "framefill.api",
     "read_mask": "framefill.media.mask",
 }
 

@@ -1,4 +1,4 @@
-"""The one-call API. In memory: `inpaint`, `outpaint`. From file to file, for clips of any length: `fill_file`."""
+"""The one-call API. In memory: `inpaint`, `outpaint`, `predict`, `interpolate`, `generate`. From file to file: `fill_file`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framefill.errors import MaskMismatch, UsageError
-from framefill.families import get
-from framefill.families.base import Filled
+from framefill.families import get, load
+from framefill.families.base import GENERATED, KNOWN, Filled
+from framefill.families.larger import each_larger
+from framefill.families.onward import most_shown, onward, refuse_onward
+from framefill.families.trained import Sampling, resized
 from framefill.families.whole import fill_whole
+from framefill.jobs.between import between_model, check_factor
+from framefill.jobs.gaps import Timing, by_flow, by_net
+from framefill.jobs.generate import GenerateSettings, made_in_memory
 from framefill.jobs.geometry import Geometry, Pad, pad_to_aspect
 from framefill.jobs.record import RunRecord
 from framefill.jobs.runner import Progress, run
 from framefill.jobs.settings import FillSettings
 from framefill.media.mask import Mask, read_mask
 from framefill.media.reader import open_video
-from framefill.media.video import Video, VideoMeta
+from framefill.media.video import Frame, Video, VideoMeta
 
 VideoLike = Video | NDArray[np.uint8] | str | Path
 MaskLike = Mask | NDArray[np.bool_] | NDArray[np.uint8] | str | Path
 
 
-def inpaint(video: VideoLike, mask: MaskLike, model: str = "auto") -> Filled:
+def inpaint(video: VideoLike, mask: MaskLike, model: str = "auto", sampling: Sampling | None = None) -> Filled:
     """Fill the masked part of a clip in memory; the same pixels that `fill_file` makes of the same clip.
 
     `video` is a Video, a path, or uint8 T H W 3 RGB. `mask` is a Mask, a path, bool T H W (True = unknown), uint8 T H W (above 127 =
-    unknown), or one such picture H W for all frames. Returns frames uint8 T H W 3, equal to `video` outside the mask,
-    with provenance (0 known, 1 propagated, 2 generated) and what remains unfilled. Raises UsageError, MaskMismatch, MediaError.
+    unknown), or one such picture H W for all frames. `sampling` says how a trained model is run. Returns frames uint8 T H W 3, equal to
+    `video` outside the mask, with provenance (0 known, 1 propagated, 2 generated) and what remains unfilled.
+    Raises UsageError, MaskMismatch, MediaError.
     """
     frames = _frames(video)
-    return fill_whole(frames, _mask(mask, frames, video), get(model))
+    return fill_whole(frames, _mask(mask, frames, video), get(model, sampling))
 
 
 def outpaint(
@@ -42,6 +49,7 @@ def outpaint(
     pad: tuple[int, int, int, int] | None = None,
     aspect: Fraction | str | float | None = None,
     model: str = "auto",
+    sampling: Sampling | None = None,
 ) -> Filled:
     """Make the picture larger in memory: `pad` (left, top, right, bottom) pixels, or up to the display ratio `aspect` such as "16:9".
 
@@ -57,7 +65,64 @@ def outpaint(
     geometry = Geometry((width, height), sides)
     border = geometry.mask(np.zeros((height, width), np.bool_))
     canvas = np.stack([geometry.picture(frame) for frame in frames])
-    return fill_whole(canvas, np.broadcast_to(border, canvas.shape[:3]), get(model))
+    return fill_whole(canvas, np.broadcast_to(border, canvas.shape[:3]), get(model, sampling))
+
+
+def predict(
+    video: VideoLike, num_frames: int, *, backward: bool = False, model: str = "vdt-tiny", sampling: Sampling | None = None
+) -> Filled:
+    """Make `num_frames` frames that follow a clip in memory, or lead up to it with `backward`: what `framefill predict` makes.
+
+    `video` as for `inpaint`. Returns the longer clip, the known frames in it as they are. Raises UsageError for a model that was not
+    trained for this, WeightsError for weights that are not there.
+    """
+    if num_frames < 1:
+        raise UsageError(f"num_frames is {num_frames}, expected 1 or more")
+    trained = load(model, sampling or Sampling())
+    refuse_onward(trained, trained.length, num_frames, backward=backward)
+    frames = _frames(video)
+    shown = most_shown(trained, num_frames, backward)
+    near = frames[:shown] if backward else frames[-shown:]
+    height, width = frames.shape[1:3]
+    small = resized(near, *trained.work_size(height, width))
+    windows = onward(trained, small, num_frames, 0, lambda _: None, backward=backward)
+    larger = list(each_larger(windows, near, backward=backward))
+    new = np.concatenate(larger[::-1] if backward else larger)
+    made = np.repeat([True, False] if backward else [False, True], [num_frames, len(frames)] if backward else [len(frames), num_frames])
+    return _joined(np.concatenate((new, frames) if backward else (frames, new)), made)
+
+
+def interpolate(video: VideoLike, factor: int, *, model: str = "flow", sampling: Sampling | None = None) -> Filled:
+    """Make `factor` - 1 frames (`factor` 2 to 32) in every gap of a clip in memory, as `framefill interpolate` does.
+
+    `video` as for `inpaint`. Returns (T - 1) * factor + 1 frames, the known ones as they are.
+    Raises UsageError for a model that cannot do this, WeightsError for weights that are not there.
+    """
+    check_factor(factor)
+    trained = between_model(model, sampling, factor)
+    clip = [Frame(number, rgb, number * factor, factor) for number, rgb in enumerate(_frames(video))]
+    timing = Timing(0, factor, None, ends=True)
+    frames = list(by_flow(clip, timing) if trained is None else by_net(clip, timing, trained, factor))
+    return _joined(np.stack([frame.rgb for frame, _ in frames]), np.array([new for _, new in frames]))
+
+
+def generate(
+    num_frames: int,
+    *,
+    image: NDArray[np.uint8] | None = None,
+    size: tuple[int, int] | None = None,
+    number: int = 0,
+    model: str = "vdt-tiny",
+    sampling: Sampling | None = None,
+) -> NDArray[np.uint8]:
+    """Make a clip from noise, or one that begins with the picture `image` (uint8 H W 3); frames uint8 T H W 3.
+
+    `size` is (width, height), by default what the net was trained on. The same seed and `number` give the same clip, alone or among others.
+    Raises UsageError for what cannot be meant and for a model that was not trained for it, WeightsError for weights that are not there.
+    """
+    given = None if image is None else "image"
+    settings = GenerateSettings("", num_frames, first=number, image=given, size=size, model=model, sampling=sampling or Sampling())
+    return made_in_memory(settings, None if image is None else _frames(image[None]))
 
 
 def fill_file(settings: FillSettings, progress: Callable[[Progress], None] | None = None) -> RunRecord:
@@ -66,6 +131,12 @@ def fill_file(settings: FillSettings, progress: Callable[[Progress], None] | Non
     Raises UsageError, MediaError or JobError.
     """
     return run(settings, progress=progress)
+
+
+def _joined(frames: NDArray[np.uint8], made: NDArray[np.bool_]) -> Filled:
+    """A clip of whole frames, known or made."""
+    origin = np.where(made, np.uint8(GENERATED), np.uint8(KNOWN))[:, None, None]
+    return Filled(frames, np.broadcast_to(origin, frames.shape[:3]).copy(), np.zeros(frames.shape[:3], np.bool_))
 
 
 def _frames(video: VideoLike) -> NDArray[np.uint8]:

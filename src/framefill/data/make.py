@@ -11,7 +11,7 @@ from framefill.data.crop import pair
 from framefill.data.footage import Footage
 from framefill.data.manifest import Clip, Split, write_manifest
 from framefill.data.progress import Progress, Step, silent
-from framefill.data.shots import cut_into_shots, measure
+from framefill.data.shots import measure, shots_of, spans_of
 from framefill.errors import UsageError
 from framefill.media.hashes import sha256_of
 from framefill.media.synthetic import Scene, make_scene
@@ -80,6 +80,7 @@ def _write_truth(path: Path, scene: Scene) -> None:
 def _described(path: Path, split: Split) -> Clip:
     """The manifest's line of a clip, as a scan would give it."""
     footage = Footage(path)
-    shot = cut_into_shots(measure(footage.small()), [])[0]
+    steps = measure(footage.small())
+    (shot,) = shots_of(steps, spans_of(steps))
     fps, width, height = float(footage.meta.fps or FPS), footage.meta.width, footage.meta.height
     return Clip(path, 0, len(footage), fps, width, height, split, LICENCE, sha256_of(path), shot.likeness)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +21,7 @@ from framefill.data.footage import Footage
 from framefill.data.layouts import Source, find_sources
 from framefill.data.manifest import Clip, Split, write_manifest
 from framefill.data.progress import Progress, Step, silent
-from framefill.data.shots import NEAR, Likeness, Shot, cut_into_shots, find_cuts, measure
+from framefill.data.shots import NEAR, Likeness, Picture, Shot, ShotFinder, find_cuts, measure, shots_of, spans_of
 from framefill.errors import FramefillError, UsageError
 from framefill.media.hashes import files_of, sha256_of
 
@@ -45,8 +45,19 @@ class Filters:
 
 
 @dataclass(frozen=True)
+class Cutting:
+    """How sources are cut at shots: a name for the journal, and what finds them; None = the histogram test, or with UNCUT nothing."""
+
+    name: str
+    finder: Callable[[], ShotFinder] | None = None
+
+
+BY_HISTOGRAM, UNCUT = Cutting("histogram"), Cutting("none")
+
+
+@dataclass(frozen=True)
 class ScanSettings:
-    """What to scan and how: `fps` for stills that state no rate, `cut` at shots or not, `val_share` of the sources where no split is given.
+    """What to scan and how: `fps` for stills that state no rate, `val_share` of the sources where no split is given.
 
     `licence` is written into every clip. `workers` threads look at sources side by side.
     """
@@ -55,7 +66,7 @@ class ScanSettings:
     layout: str = "auto"
     fps: float | None = None
     licence: str = ""
-    cut: bool = True
+    cutting: Cutting = BY_HISTOGRAM
     filters: Filters = field(default_factory=Filters)
     val_share: float = 0.05
     workers: int = 2
@@ -149,18 +160,31 @@ def _look_at(group: dict[str, Source], settings: ScanSettings) -> list[Seen]:
         rate = float(meta.fps) if meta.fps else _average(footage)
         guessed = meta.kind == "images" and stated is None
         return [
-            Seen(key, rate, meta.width, meta.height, sha256, tuple(_shots(footage, part, settings.cut)), guessed=guessed)
+            Seen(key, rate, meta.width, meta.height, sha256, tuple(_shots(footage, part, settings.cutting)), guessed=guessed)
             for key, part in group.items()
         ]
     except FramefillError as error:
         return [Seen(key, error=str(error)) for key in group]
 
 
-def _shots(footage: Footage, source: Source, cut: bool) -> Iterator[Shot]:
+def _shots(footage: Footage, source: Source, cutting: Cutting) -> Iterator[Shot]:
     end = len(footage) if source.end is None else source.end
-    steps = measure(islice(footage.small(source.start), end - source.start))
-    for shot in cut_into_shots(steps, find_cuts(steps) if cut else []):
+    frames = islice(footage.small(source.start), end - source.start)
+    if cutting.finder is not None:
+        finder = cutting.finder()
+        steps = measure(_shown(frames, finder))
+        spans = finder.shots()
+    else:
+        steps = measure(frames)
+        spans = spans_of(steps, find_cuts(steps) if cutting == BY_HISTOGRAM else ())
+    for shot in shots_of(steps, spans):
         yield Shot(shot.start + source.start, shot.end + source.start, shot.motion, shot.likeness)
+
+
+def _shown(frames: Iterable[Picture], finder: ShotFinder) -> Iterator[Picture]:
+    for frame in frames:
+        finder.show(frame)
+        yield frame
 
 
 def _average(footage: Footage) -> float:
@@ -250,7 +274,7 @@ def _keyed(sources: Sequence[Source], settings: ScanSettings) -> dict[str, Sourc
             stats = [path.stat() for path in files_of(source.path)]
             newest = max((stat.st_mtime_ns for stat in stats), default=0)
             stamps[source.path] = f"{len(stats)} files {sum(stat.st_size for stat in stats)} bytes {newest}"
-        how = f"fps {settings.fps or source.fps} cut {settings.cut}"
+        how = f"fps {settings.fps or source.fps} cuts {settings.cutting.name}"
         parts[f"{source.path.absolute()}[{source.start}:{source.end}] {stamps[source.path]} {how}"] = source
     return parts
 

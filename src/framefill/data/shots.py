@@ -1,7 +1,7 @@
 """Shots of a clip by a histogram test, and what a shot is like: how much moves in it and when, and four perceptual hashes.
 
 A cut is a step between two frames that stands out of the steps around it, changes colours or structure, and is not taken back within
-three frames (a flash). Slow dissolves are not found. All of it works on pictures of 64x48.
+three frames (a flash). Slow dissolves are not found: for those there is `training.cuts`. All of it works on pictures of 64x48.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+Span = tuple[int, int]  # frames from the first to before the second
 
 # Chosen on the packaged samples, joined, and on the clips and flashes of tests/test_data_shots.py; levels of 0-255 at 64x48.
 STANDS_OUT, LEAST_STEP = 3.0, 4.0  # a cut's step is this many times the median of those around it, and this much more
@@ -57,6 +59,18 @@ class Shot:
     end: int
     motion: float
     likeness: str
+
+
+class ShotFinder(Protocol):
+    """What finds shots in another way than by `Steps`: is shown every frame of a source in order, then asked."""
+
+    def show(self, frame: Picture) -> None:
+        """Take the next frame, uint8 48 64 3."""
+        ...
+
+    def shots(self) -> list[Span]:
+        """Return the shots of what was shown, in order."""
+        ...
 
 
 def measure(frames: Iterable[Picture]) -> Steps:
@@ -103,10 +117,14 @@ def find_cuts(steps: Steps) -> list[int]:
     return cuts
 
 
-def cut_into_shots(steps: Steps, cuts: list[int]) -> list[Shot]:
-    """Describe the shots between cuts."""
-    borders = [0, *cuts, len(steps.step)]
-    return [_describe(steps, start, end) for start, end in pairwise(borders)]
+def spans_of(steps: Steps, cuts: Sequence[int] = ()) -> list[Span]:
+    """Return the shots between cuts: with none, the whole clip."""
+    return list(pairwise([0, *cuts, len(steps.step)]))
+
+
+def shots_of(steps: Steps, spans: Sequence[Span]) -> list[Shot]:
+    """Say what the shots are like."""
+    return [_describe(steps, start, end) for start, end in spans]
 
 
 def difference_hash(grey: Picture) -> int:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from framefill.errors import UsageError
 
 HOLES = ("inpaint-box", "inpaint-stroke", "inpaint-blob", "inpaint-object", "completion")
-WHO_CAN = {  # what fills it without training, for the line that refuses
+WHO_CAN = {  # for the line that refuses
     "interpolate": "--model flow makes frames between known ones",
     "random": "--model flow makes frames between known ones",
     "outpaint": "--model auto fills it",
     **dict.fromkeys(HOLES, "--model auto fills it"),
+    **dict.fromkeys(("predict", "backward", "single", "generate"), "--model vdt-tiny was, and so is what framefill train vdt-tiny makes"),
 }
 
 
@@ -28,7 +29,7 @@ def tasks_of(mask: NDArray[np.bool_]) -> tuple[str, ...]:
     if not unknown.any():
         return ()
     if not np.array_equal(unknown, whole):
-        return ("outpaint",) if _is_border(mask[unknown]) and unknown.all() else HOLES
+        return ("outpaint", *HOLES) if _is_border(mask[unknown]) and unknown.all() else HOLES
     known = np.flatnonzero(~unknown)
     if not known.size:
         return ("generate",)
@@ -39,7 +40,7 @@ def tasks_of(mask: NDArray[np.bool_]) -> tuple[str, ...]:
         found.append("predict")
     if known[0] == len(mask) - known.size:
         found.append("backward")
-    if not unknown[0] and not unknown[-1]:
+    if not unknown[0] and (not unknown[-1] or len(mask) == 2):  # of two frames, the task hides the second
         found.append("interpolate")
     return (*found, "random")
 
@@ -49,8 +50,7 @@ def refuse_untrained(mask: NDArray[np.bool_], trained: Collection[str], model: s
     tasks = tasks_of(mask)
     if not tasks or set(tasks) & set(trained):
         return
-    able = WHO_CAN.get(tasks[0], f"train one with it: framefill train vdt-tiny has {tasks[0]!r} among its tasks")
-    raise UsageError(f"{model} was not trained on {tasks[0]!r}, only on {', '.join(sorted(trained))}; {able}")
+    raise UsageError(f"{model} was not trained on {tasks[0]!r}, only on {', '.join(sorted(trained))}; {WHO_CAN[tasks[0]]}")
 
 
 def _is_border(mask: NDArray[np.bool_]) -> bool:

@@ -2,7 +2,8 @@
 
 The three verbs are `prepare`, `denoise` and `decode`; training calls the first two. Hidden content cannot reach the net: the known content
 that it is shown is encoded from the video with the hole blanked, so that not even an autoencoder's wide view carries it over (VDT,
-arXiv 2305.13311, encodes the whole frame). Known pixels are put back bit for bit.
+arXiv 2305.13311, encodes the whole frame). Instead of a blank a net may be shown a first guess at the hole, made from what is known
+(`prior`). Known pixels are put back bit for bit.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from framefill.diffusion.guidance import Denoise, classifier_free
@@ -24,8 +25,10 @@ from framefill.diffusion.known import Keep
 from framefill.diffusion.noise import Generators, normal
 from framefill.diffusion.precond import Precond, Process
 from framefill.diffusion.samplers import Callback, Method, sample
+from framefill.diffusion.variance import Both, LearnedSteps
 from framefill.errors import MaskMismatch, UsageError, WeightsError
 from framefill.families.chain import chain
+from framefill.families.guess import guess
 from framefill.families.known import refuse_untrained
 from framefill.media.composite import composite
 from framefill.media.tasks import TASKS
@@ -37,6 +40,7 @@ from framefill.nets.vdt import VDT, load_vdt
 Frames = NDArray[np.uint8]  # B T H W 3, or T H W 3
 Mask = NDArray[np.bool_]  # B T H W, or T H W
 Condition = dict[str, Tensor]
+Prior = Literal["none", "motion"]
 INDEX = "model_index.json"
 OVERLAP = 4  # frames that a window of a long video shares with the one before
 
@@ -66,20 +70,26 @@ class VDTPipeline:
     """A net, the process it was trained for, the codec of its space, and what it was trained on.
 
     tasks: names from media.tasks; the call refuses others. window: frames that it was trained on; longer videos go in windows.
-    size: pixels of the shorter side that it was trained on. Raises UsageError for parts that do not fit each other.
+    size: pixels of the shorter side that it was trained on. prior: what stands in a hole of the known content that the net is shown:
+    "none" is mid-grey, "motion" is `families.guess`. Raises UsageError for parts that do not fit each other.
     """
 
-    def __init__(self, net: VDT, process: Process, codec: Codec, tasks: Sequence[str], window: int = 16, size: int = 64) -> None:
+    def __init__(  # noqa: PLR0917 - one part after the other, as they are saved
+        self, net: VDT, process: Process, codec: Codec, tasks: Sequence[str], window: int = 16, size: int = 64, prior: Prior = "none"
+    ) -> None:
         if net.config.in_channels != codec.channels:
             raise UsageError(f"the net has {net.config.in_channels} channels, the codec {codec.channels}; make the net with the codec's")
         if unknown := sorted(set(tasks) - set(TASKS)):
             raise UsageError(f"unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
+        if prior not in get_args(Prior):
+            raise UsageError(f"prior is {prior!r}, expected one of {', '.join(get_args(Prior))}")
         self.net = net
         self.process = process
         self.codec = codec
         self.tasks = tuple(tasks)
         self.window = window
         self.size = size
+        self.prior = prior
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> VDTPipeline:
@@ -93,7 +103,8 @@ class VDTPipeline:
             if index["_class_name"] != cls.__name__:
                 raise WeightsError(f"{folder} holds a {index['_class_name']}, expected a {cls.__name__}")
             process, codec = Process(**index["process"]), load_codec(index["codec"], folder)
-            made = cls(load_vdt(folder / "transformer").eval(), process, codec, index["tasks"], index["window"], index["size"])
+            net = load_vdt(folder / "transformer").eval()
+            made = cls(net, process, codec, index["tasks"], index["window"], index["size"], index["prior"])
         except OSError as error:
             raise WeightsError(f"no pipeline in {folder}: {error.strerror}; give a folder with {INDEX}") from error
         except (ValueError, TypeError, KeyError) as error:
@@ -110,11 +121,12 @@ class VDTPipeline:
             "codec": self.codec.save(folder),
         }
         index |= {"process": asdict(self.process), "tasks": list(self.tasks), "window": self.window, "size": self.size}
+        index["prior"] = self.prior
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> VDTPipeline:
         """Move the net (and cast it) and the codec; returns itself."""
-        self.net.to(device) if dtype is None else self.net.to(device, dtype)
+        nn.Module.to(self.net, device, dtype)  # that of diffusers warns of modules to be kept in float32, of which there are none
         self.codec.to(device)
         return self
 
@@ -126,10 +138,11 @@ class VDTPipeline:
         """
         height, width = video.shape[-2:]
         video, mask = (_padded(part, self.codec.factor) for part in (video, mask))
-        seen = torch.where(mask > 0, torch.zeros_like(video), video)  # mid-grey
+        seen = torch.where(mask > 0, self._guessed(video, mask), video)
         known = self.codec.encode(seen, generator)
         unknown = functional.max_pool2d(mask.flatten(0, 1), self.codec.factor).unflatten(0, mask.shape[:2])
-        nothing = unknown.amin((2, 3, 4), keepdim=True) > 0  # frames of which nothing is known: an encoded blank says nothing, either
+        # Frames, or with a prior clips, of which nothing is known: an encoded blank says nothing, either.
+        nothing = unknown.amin((2, 3, 4) if self.prior == "none" else (1, 2, 3, 4), keepdim=True) > 0
         known = torch.where(nothing, torch.zeros_like(known), known)
         x0 = known if torch.equal(seen, video) else torch.where(unknown > 0, self.codec.encode(video, generator), known)
         return self._told(x0, known, unknown, labels, (height, width))
@@ -137,8 +150,11 @@ class VDTPipeline:
     def prepare_latents(self, latents: Tensor, unknown: Tensor, labels: Tensor | None = None) -> Prepared:
         """The same from cached latents B T C h w and a mask of whole frames, B T 1 h w.
 
-        Raises UsageError for a frame that is known in part where the codec's latents would tell of hidden pixels.
+        Raises UsageError for a frame that is known in part where the codec's latents would tell of hidden pixels, and for a net with a
+        prior, which is made of pixels.
         """
+        if self.prior != "none":
+            raise UsageError(f"this net is shown a guess by {self.prior}, which cached latents cannot give; train it on pixels")
         flat = unknown.flatten(2)
         if not self.codec.local and bool((flat.amax(2) != flat.amin(2)).any()):
             raise UsageError("a mask hides parts of frames, whose cached latents tell of what it hides; encode the masked video instead")
@@ -152,6 +168,20 @@ class VDTPipeline:
 
         def denoised(x: Tensor, sigma: Tensor) -> Tensor:
             return prepared.keep.replace(predict(x, sigma, **prepared.cond))
+
+        return denoised
+
+    def denoise_with_variance(self, prepared: Prepared) -> Both:
+        """The same denoiser with what the net says of each step's variance beside: (x, sigma) -> x0, r; for a net that learned it."""
+        said: list[Tensor] = []
+
+        def estimate(x: Tensor, noise_level: Tensor, **cond: Tensor) -> Tensor:
+            made, learned = self.net(x.to(self.net.dtype), noise_level, **cond).to(x.dtype).split(self.codec.channels, 2)
+            said[:] = [learned]
+            return made
+
+        def denoised(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            return prepared.keep.replace(Precond(estimate, self.process)(x, sigma, **prepared.cond)), said[0]
 
         return denoised
 
@@ -172,18 +202,21 @@ class VDTPipeline:
         method: Method = "euler",
         labels: Tensor | None = None,
         windows: Literal["chain", "blend"] = "chain",
-        overlap: int = OVERLAP,
+        overlap: int | None = None,
         callback: Callback | None = None,
     ) -> Output:
         """Make what `mask` (bool, True = unknown) hides of `video` (uint8), T H W 3 or a batch of clips B T H W 3, whatever stands there.
 
         generator: all noise comes from it; one a clip makes a batch equal its singles. guidance_scale: above 1, further away from what
-        the net makes without the known content. A clip longer than `window` is made in windows that share `overlap` frames: "chain" takes
-        them as known from the window before, "blend" makes them twice and cross-fades.
+        the net makes without the known content. A clip longer than `window` is made in windows that share `overlap` frames (4, or half a
+        window where that is less): "chain" takes them as known from the window before, "blend" makes them twice and cross-fades.
         Raises MaskMismatch for a mask of another size, UsageError for an untrained task and for windows that cannot be.
         """
         clips, holes = _as_batch(video, mask)
-        parts = list(_holes(chain(holes, self.window, overlap) if windows == "chain" else _blended(holes, self.window, overlap), holes))
+        overlap = min(OVERLAP, self.window // 2) if overlap is None else overlap
+        chained = windows == "chain"
+        cut = chain(holes, self.window, overlap) if chained else Plan("blend", self.window, overlap).windows(holes.shape[1])
+        parts = list(_holes(cut, holes, chained))
         for _, hole in parts:
             for clip in hole:
                 refuse_untrained(clip, self.tasks, f"this net, {self.window} frames at a time," if len(parts) > 1 else "this net")
@@ -193,7 +226,7 @@ class VDTPipeline:
             return self._fill(frames, hole, steps, generator, scale, method, labels, callback)
 
         made = np.where(holes[..., None], np.uint8(0), clips)
-        if windows == "blend":
+        if not chained:
             twice = ((window, fill(made[:, window.start : window.stop], hole).swapaxes(0, 1)) for window, hole in parts)
             made = np.stack([np.asarray(frame, np.uint8) for frame in assemble(twice)], 1)
         else:
@@ -222,18 +255,27 @@ class VDTPipeline:
         prepared = self.prepare(torch.where(mask > 0, torch.zeros_like(video), video), mask, labels=labels)
         sigmas = self.process.sigmas(steps)
         start = self.process.start(normal(prepared.x0.shape, generator, device), sigmas[0])
+        own = LearnedSteps() if method == "ancestral" and self.net.config.learned_variance else None
         made = sample(
-            self.denoise(prepared),
+            own.watching(self.denoise_with_variance(prepared)) if own else self.denoise(prepared),
             start,
             sigmas,
             process=self.process,
-            method=method,
+            method=own or method,
             guide=None if scale == 1 else classifier_free(self._precond, prepared.null_cond, scale),
             keep=prepared.keep,
             generator=generator,
             callback=callback,
         )
         return _pasted(frames, from_tensor(self.decode(made, prepared)), hole)
+
+    def _guessed(self, video: Tensor, mask: Tensor) -> Tensor:
+        """What stands in the hole of the content that the net is shown, B T 3 H W; nothing under the mask is looked at."""
+        blank = torch.zeros_like(video)  # mid-grey
+        if self.prior == "none":
+            return blank
+        frames, holes = from_tensor(torch.where(mask > 0, blank, video)), (mask[:, :, 0] > 0).cpu().numpy()
+        return to_tensor(np.stack([guess(*clip) for clip in zip(frames, holes, strict=True)])).to(video)
 
     def _told(self, x0: Tensor, known: Tensor, unknown: Tensor, labels: Tensor | None, size: tuple[int, int]) -> Prepared:
         cond = {"mask": unknown, "known": known}
@@ -261,16 +303,13 @@ def _as_batch(video: Frames, mask: Mask) -> tuple[Frames, Mask]:
     return (video, mask) if video.ndim == 5 else (video[None], mask[None])
 
 
-def _blended(holes: Mask, length: int, overlap: int) -> Iterator[Window]:
-    return Plan("blend", length, overlap).windows(holes.shape[1])
-
-
-def _holes(windows: Iterable[Window], holes: Mask) -> Iterator[tuple[Window, Mask]]:
-    """Windows with what is still unknown in each, bool B T H W: frames that the window before has made are not."""
+def _holes(windows: Iterable[Window], holes: Mask, chained: bool) -> Iterator[tuple[Window, Mask]]:
+    """Windows with what is unknown in each, bool B T H W; chained, frames that a window before has made are known."""
+    left = holes.copy()
     for window in windows:
-        hole = holes[:, window.start : window.stop].copy()
-        hole[:, : window.known_stop - window.start] = False
-        yield window, hole
+        yield window, left[:, window.start : window.stop].copy()
+        if chained:
+            left[:, window.keep_start : window.keep_stop] = False
 
 
 def _pasted(frames: Frames, made: Frames, mask: Mask) -> Frames:

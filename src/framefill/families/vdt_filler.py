@@ -6,29 +6,38 @@ and bent to meet the rim of its hole. Known pixels never take that way: they sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from framefill.errors import UsageError
 from framefill.families.base import GENERATED, Filled, Span, State
+from framefill.families.known import refuse_untrained
+from framefill.families.trained import Sampling, resized
 from framefill.families.vdt import OVERLAP, VDTPipeline
 from framefill.motion.completion import membrane
 
 Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class VDTFiller:
     """A pipeline as the family `name`; its noise depends on `seed` and the window's place in the clip alone.
 
-    A window reads up to `reach` frames on either side; those before it are known as the windows before made them. Raises UsageError
-    while filling when a window asks for a task that the net was not trained on.
+    As a filler, a window reads up to `reach` frames on either side; those before it are known as the windows before made them. Raises
+    UsageError while filling when a window asks for a task that the net was not trained on.
     """
 
     def __init__(self, pipeline: VDTPipeline, name: str = "vdt", seed: int = 0, num_inference_steps: int = 20) -> None:
         self.name = name
-        self.reach = min(OVERLAP, (pipeline.window - 1) // 2)
+        self.tasks = pipeline.tasks
+        self.length = pipeline.window
+        self.reach = min(OVERLAP, -(-pipeline.window // 4), (pipeline.window - 1) // 2)
         self.window = pipeline.window - 2 * self.reach
         self._pipeline = pipeline
         self._seed = seed
@@ -44,25 +53,66 @@ class VDTFiller:
             frames[place], mask[place] = carried.astype(np.uint8), False
         inside = slice(span.fill_start - span.start, span.fill_stop - span.start)
         seen = slice(max(0, inside.start - self.reach), inside.stop + self.reach)
-        made = self._made(frames[seen], mask[seen], span.fill_start)[inside.start - seen.start :][: inside.stop - inside.start]
+        made = self._filled(frames[seen], mask[seen], span.fill_start)[inside.start - seen.start :][: inside.stop - inside.start]
         hole = span.mask[inside]
         filled: Frames = np.where(hole[..., None], made, span.frames[inside])
         tail = filled[-self.reach :] if self.reach else filled[:0]
         kept: State = {"frames": tail.copy(), "start": np.array([span.fill_stop - len(tail)])}
         return Filled(filled, np.where(hole, np.uint8(GENERATED), np.uint8(0)), np.zeros_like(hole)), kept
 
-    def _made(self, frames: Frames, mask: Mask, index: int) -> Frames:
+    def work_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which the net sees a picture of this size."""
+        return work_size((height, width), self._pipeline.size)
+
+    def make(self, frames: Frames, unknown: NDArray[np.bool_], place: tuple[int, int], told: Callable[[float], None]) -> Frames:
+        """Make whole frames at the net's own size, as `trained.Trained` has it."""
+        mask = np.broadcast_to(unknown[:, None, None], frames.shape[:3]).copy()
+        return self._sampled(frames, mask, place, told)
+
+    def _filled(self, frames: Frames, mask: Mask, index: int) -> Frames:
         if not mask.any():
             return frames
-        seed = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(seed)
-        height, width = work_size((mask.shape[1], mask.shape[2]), self._pipeline.size)
-        small, hole = _resized(frames, height, width), _shrunk(mask, height, width)
-        made: Frames = self._pipeline(small, hole, num_inference_steps=self._steps, generator=generator).frames
+        height, width = self.work_size(*mask.shape[1:])
+        made = self._sampled(resized(frames, height, width), _shrunk(mask, height, width), (index, 0), lambda _: None)
         if made.shape == frames.shape:
             return made
-        large = _resized(made, *mask.shape[1:])
+        large = resized(made, *mask.shape[1:])
         return np.stack([_met(*parts) for parts in zip(large, frames, mask, strict=True)])
+
+    def _sampled(self, frames: Frames, mask: Mask, place: tuple[int, int], told: Callable[[float], None]) -> Frames:
+        refuse_untrained(mask, self.tasks, self.name)
+        seed = int(np.random.SeedSequence([self._seed, *place]).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
+
+        def after(step: int, *_: torch.Tensor) -> None:
+            told((step + 1) / self._steps)
+
+        made: Frames = self._pipeline(frames, mask, num_inference_steps=self._steps, generator=generator, callback=after).frames
+        return made
+
+
+def load_filler(folder: Path, sampling: Sampling) -> VDTFiller:
+    """Read a trained pipeline and put it where `sampling` says.
+
+    Raises WeightsError for a damaged folder, UsageError for a device or a number format that this machine has not.
+    """
+    device, dtype = _where(sampling)
+    pipeline = VDTPipeline.from_pretrained(folder).to(device, dtype)
+    folder = folder.resolve()
+    name = folder.parent.name if folder.name == "model" else folder.name  # a training run's weights lie in NAME/model
+    return VDTFiller(pipeline, name, sampling.seed, sampling.steps)
+
+
+def _where(sampling: Sampling) -> tuple[torch.device, torch.dtype]:
+    gpu = torch.cuda.is_available()
+    if sampling.device == "cuda" and not gpu:
+        raise UsageError("--device cuda: torch sees no GPU on this machine; leave it out, or install a torch for it")
+    device = torch.device("cuda" if gpu and sampling.device != "cpu" else "cpu")
+    if sampling.dtype == "auto":
+        return device, DTYPES["bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"]
+    if sampling.dtype == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UsageError("--dtype bf16: this GPU has no such numbers; give fp16 or fp32")
+    return device, DTYPES[sampling.dtype]
 
 
 def work_size(picture: tuple[int, int], size: int) -> tuple[int, int]:
@@ -70,13 +120,6 @@ def work_size(picture: tuple[int, int], size: int) -> tuple[int, int]:
     height, width = picture
     scale = min(1.0, size / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _resized(frames: Frames, height: int, width: int) -> Frames:
-    if frames.shape[1:3] == (height, width):
-        return frames
-    how = cv2.INTER_AREA if height < frames.shape[1] else cv2.INTER_CUBIC
-    return np.stack([np.asarray(cv2.resize(frame, (width, height), interpolation=how), np.uint8) for frame in frames])
 
 
 def _shrunk(mask: Mask, height: int, width: int) -> Mask:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+
+import numpy as np
 
 from framefill.families.base import Filler
+from framefill.families.known import refuse_untrained
 from framefill.families.memory import fit_default, fit_memory
+from framefill.families.trained import Trained, enlarging, folder_of
 from framefill.jobs.geometry import Geometry, pad_to_aspect
 from framefill.jobs.record import JsonValue, versions
 from framefill.jobs.scene import Scene
@@ -17,6 +20,8 @@ from framefill.media.mask import open_mask
 from framefill.media.reader import VideoReader
 from framefill.media.remux import can_remux
 from framefill.media.video import VideoMeta
+
+BORDER = np.pad(np.zeros((1, 1, 1), np.bool_), ((0, 0), (1, 1), (1, 1)), constant_values=True)  # what a pad leaves to be made
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,11 @@ class Plan:
     def identity(self) -> dict[str, JsonValue]:
         """What decides the made pixels, beside the inputs' bytes."""
         used: dict[str, JsonValue] = dict(versions())
-        trained = Path(self.settings.model, "transformer")
+        trained = folder_of(self.settings.model)
         family: dict[str, JsonValue] = {"name": self.filler.name, "window": self.filler.window, "reach": self.filler.reach}
-        if trained.is_dir():
-            family["weights"] = sha256_of(trained)  # trained on, the same folder holds another model
+        if trained is not None:
+            # Trained on, the same folder holds another model.
+            family |= {"weights": sha256_of(trained / "transformer"), "index": sha256_of(trained / "model_index.json")}
         return {"settings": self.settings.filling(), "family": family, "versions": used}
 
 
@@ -96,6 +102,11 @@ def make_plan(settings: FillSettings, reader: VideoReader, filler: Filler | None
     plan_output(settings.destination, scene.meta, codec=settings.codec, crf=settings.crf, lossless=settings.lossless)
     chosen = filler or _family(settings)
     plan = Plan(settings, reader, geometry, scene, chosen, _notes(settings, meta))
+    if isinstance(chosen, Trained):
+        if settings.pad is not None:
+            refuse_untrained(BORDER, chosen.tasks, chosen.name)
+        note = enlarging(chosen, *plan.area_size)
+        plan = plan if note is None else replace(plan, warnings=(*plan.warnings, note))
     width, height = geometry.size
     area_height, area_width = plan.area_size
     pixels, seen = width * height, area_width * area_height
@@ -112,7 +123,7 @@ def make_plan(settings: FillSettings, reader: VideoReader, filler: Filler | None
 def _family(settings: FillSettings) -> Filler:
     from framefill.families import get
 
-    return get(settings.model)
+    return get(settings.model, settings.sampling)
 
 
 def _notes(settings: FillSettings, meta: VideoMeta) -> tuple[str, ...]:

@@ -1,8 +1,4 @@
-"""What a run is asked to do: one frozen value, checked where it is made, and the spelling of its parts on the command line.
-
-There is no seed, device, dtype or number of steps here: no family of this version has any use for one, and an option that does
-nothing misleads.
-"""
+"""What a run is asked to do: one frozen value, checked where it is made, and the spelling of its parts on the command line."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from framefill.errors import UsageError
+from framefill.families.trained import Sampling
 from framefill.jobs.geometry import Pad, Region
 from framefill.jobs.record import JsonValue
 from framefill.media.codecs import SLASHES
@@ -64,6 +61,7 @@ class FillSettings:
     with `start` <= time < `end` and pixels inside `roi` are filled; what the mask marks elsewhere is kept, but nothing is learnt
     from it. `preview` gives that many frames from `start` on, at half size. `as_frames` makes `output` a folder of PNG frames whatever
     its name; so does a slash at the end of its text. `report` is only kept free here: the program that prints draws it.
+    `sampling` is how a trained `model` is run; a family without a net refuses it, since an option that does nothing misleads.
     Raises UsageError for what cannot be meant.
     """
 
@@ -76,6 +74,7 @@ class FillSettings:
     pad: Pad | None = None
     aspect: Fraction | None = None
     model: str = "auto"
+    sampling: Sampling | None = None
     start: float = 0.0
     end: float = math.inf
     roi: Region | None = None
@@ -131,6 +130,7 @@ class FillSettings:
             "pad": None if self.pad is None else list(asdict(self.pad).values()),
             "aspect": None if self.aspect is None else str(self.aspect),
             "model": self.model,
+            "sampling": None if self.sampling is None else {**self.sampling.as_dict()},
             "start": self.start,
             "end": None if math.isinf(self.end) else self.end,
             "roi": None if self.roi is None else list(asdict(self.roi).values()),
@@ -175,6 +175,14 @@ def parse_aspect(text: str) -> Fraction:
         if Fraction(1, 20) <= aspect <= 20:
             return aspect
     raise UsageError(f"--aspect is {text!r}, expected width:height such as 16:9 or a ratio such as 2.39")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`--size` as written on the command line, "640x360": width and height."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip())
+    if match:
+        return int(match[1]), int(match[2])
+    raise UsageError(f"--size is {text!r}, expected width x height in pixels such as 640x360")
 
 
 def parse_memory(text: str) -> int:

@@ -33,12 +33,7 @@ def check_targets(settings: FillSettings) -> None:
     targets = list(_targets(settings))
     read = _Read([source for source in (settings.input, settings.mask) if source is not None])
     for option, path in targets:
-        if path.name in ("", "..", "-"):
-            raise UsageError(f"{option} {str(path)!r} is not the name of a file; give one, or a new folder for frames")
-        check_name(path)
-        read.refuse(option, path)
-        if not path.parent.is_dir():
-            raise UnwritableMedia(f"{option} {path} cannot be written: there is no folder {path.parent}; make it first")
+        _check_place(option, path, read)
     job = job_folder_of(settings.output)
     read.refuse("the job folder", job)
     _sweep(settings)
@@ -51,6 +46,14 @@ def check_targets(settings: FillSettings) -> None:
     names = [path.resolve() for _, path in targets]
     if len({*names, *(part_of(path) for path in names), job_folder_of(names[0])}) <= 2 * len(names):
         raise UsageError("the output, the provenance map and the report need names of their own; two of them are the same")
+
+
+def check_output(output: str | Path, sources: Sequence[str | Path], overwrite: bool) -> None:
+    """Raise UsageError or UnwritableMedia unless a run without a job folder, which reads `sources`, may write `output`."""
+    path = Path(output)
+    _check_place("the output", path, _Read(sources))
+    if _occupied(path) and not overwrite:
+        raise UsageError(f"the output {path} exists; choose another name or pass --overwrite")
 
 
 def check_sheet(sheet: Path, sources: Sequence[str]) -> None:
@@ -77,6 +80,15 @@ class _Read:
                 raise UsageError(f"{option} {name} is also an input, which is never touched; choose another name")
             if name.is_dir() and any(name.resolve() in file.parents for file in self._names):
                 raise UsageError(f"{option} {name} holds an input, which is never touched; choose another folder")
+
+
+def _check_place(option: str, path: Path, read: _Read) -> None:
+    if path.name in ("", "..", "-"):
+        raise UsageError(f"{option} {str(path)!r} is not the name of a file; give one, or a new folder for frames")
+    check_name(path)
+    read.refuse(option, path)
+    if not path.parent.is_dir():
+        raise UnwritableMedia(f"{option} {path} cannot be written: there is no folder {path.parent}; make it first")
 
 
 def _sweep(settings: FillSettings) -> None:

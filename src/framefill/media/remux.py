@@ -54,11 +54,11 @@ def fresh(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if not key.lower().startswith(STALE)}
 
 
-def prepare(output: OutputContainer, source: InputContainer, keeps_chapters: bool) -> None:
-    """Give a new container the source's metadata and chapters, times counted from the source's start, and reproducible bytes."""
+def prepare(output: OutputContainer, source: InputContainer, keeps_chapters: bool, lead: Fraction = Fraction(0)) -> None:
+    """Give a new container the source's metadata and chapters, timed from `lead` seconds before its start, and reproducible bytes."""
     output.flags |= BITEXACT
     output.metadata.update(fresh(source.metadata))
-    begin = (source.start_time or 0) * MICROSECOND
+    begin = (source.start_time or 0) * MICROSECOND - lead
     chapters = source.chapters()
     for chapter in chapters:
         for end in ("start", "end"):
@@ -68,19 +68,22 @@ def prepare(output: OutputContainer, source: InputContainer, keeps_chapters: boo
 
 
 class Followers:
-    """The streams of a source that go along with a picture that is written anew, muxed in step with it."""
+    """The streams that go along with a picture written anew, which begins `lead` seconds before the source's, muxed in step with it."""
 
-    def __init__(self, source: Path, output: OutputContainer, container: Container, suffix: str, warnings: list[str]) -> None:
+    def __init__(
+        self, source: Path, output: OutputContainer, container: Container, suffix: str, warnings: list[str], lead: Fraction
+    ) -> None:
         self._input = open_input(source)
-        self._begin = (self._input.start_time or 0) * MICROSECOND
-        self._from = None if container.muxer in EDIT_LISTS else self._begin
+        start = (self._input.start_time or 0) * MICROSECOND
+        self._begin = start - lead
+        self._from = None if container.muxer in EDIT_LISTS and not lead else start
         self._damaged = 0
         self._routes: dict[int, _Route] = {}
         self._warnings = warnings
         picture = picture_stream(self._input, source)
         self.picture_metadata = fresh(picture.metadata)
         self.picture_disposition = picture.disposition
-        prepare(output, self._input, container.chapters)
+        prepare(output, self._input, container.chapters, lead)
         if self._input.chapters() and not container.chapters:
             warnings.append(NO_CHAPTERS.format(suffix))
         first = first_packets(source)

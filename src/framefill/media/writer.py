@@ -25,7 +25,7 @@ from framefill.media.colour import FromRGB, as_planar, display_matrix, keep_nati
 from framefill.media.container import url
 from framefill.media.part import Part
 from framefill.media.reader import VideoReader
-from framefill.media.remux import BITEXACT, AnyPacket, Followers
+from framefill.media.remux import BITEXACT, EDIT_LISTS, AnyPacket, Followers
 from framefill.media.video import Frame, VideoMeta
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class VideoWriter:
     Use it as a context manager: on a normal exit what follows the picture has followed and the target appears under its name;
     on an exception nothing does. With a `VideoReader` as `like` sound, subtitles, attachments, chapters and metadata come along,
     with a `VideoMeta` only the picture's own properties do. `size` (width, height in display orientation) when it is not the source's.
+    `lead`: seconds of picture that come before the source's own; what follows the picture begins later by as much.
     `warnings` is filled while writing. Raises `UsageError` before any work, `UnwritableMedia` when the disk or the folder refuses.
     """
 
@@ -67,6 +68,7 @@ class VideoWriter:
         crf: int | None = None,
         lossless: bool = False,
         size: tuple[int, int] | None = None,
+        lead: Fraction = Fraction(0),
     ) -> None:
         reader = like if isinstance(like, VideoReader) else None
         meta = like.meta if isinstance(like, VideoReader) else like
@@ -78,7 +80,8 @@ class VideoWriter:
         self._last: int | None = None
         if reader is not None and (left := _left_out(self.plan, meta)):
             self.warnings.append(left)
-        self._sink: Sink = _Stream(self.plan, meta, reader, self.warnings) if self.plan.kind == "stream" else _Images(self.plan)
+        streamed = self.plan.kind == "stream"
+        self._sink: Sink = _Stream(self.plan, meta, reader, self.warnings, lead) if streamed else _Images(self.plan)
 
     def write(self, frame: Frame, rgb: Picture, mask: NDArray[np.bool_] | None = None) -> None:
         """Add one picture, uint8 H W 3 in display orientation, at the frame's time.
@@ -118,11 +121,11 @@ class VideoWriter:
 class _Stream:
     """A container with one picture stream, encoded here, and the source's other streams beside it."""
 
-    def __init__(self, plan: Plan, source: VideoMeta, reader: VideoReader | None, warnings: list[str]) -> None:
+    def __init__(self, plan: Plan, source: VideoMeta, reader: VideoReader | None, warnings: list[str], lead: Fraction) -> None:
         self._plan, self._warnings = plan, warnings
         self._part = Part(plan.path)
         self._followers: Followers | None = None
-        self._begin = source.start_pts * source.time_base
+        self._begin = source.start_pts * source.time_base - lead
         self._native_fits = (
             plan.pix_fmt.startswith(("yuv", "gray"))
             and (source.width, source.height, source.rotation, source.mirrored)
@@ -140,7 +143,7 @@ class _Stream:
             self._stream = self._add_picture()
             self._palette = _Palette(plan.width, plan.height, self._stream.codec_context.time_base) if plan.pix_fmt == "pal8" else None
             if reader is not None and reader.meta.kind == "container" and plan.container.audio:
-                self._follow(reader.path)
+                self._follow(reader.path, lead)
         except BaseException:
             self.abort()
             raise
@@ -163,7 +166,7 @@ class _Stream:
         with self._part.writing():
             for ready in [] if self._palette is None else self._palette.push(None):
                 self._mux(self._stream.encode(ready))
-            self._mux(self._in_order(self._stream.encode(None)))
+            self._mux(self._ended(self._in_order(self._stream.encode(None))))
             if self._followers is not None:
                 self._followers.advance(None, self._output.mux_one)
                 self._followers.close()
@@ -222,8 +225,8 @@ class _Stream:
             raise UsageError(f"{plan.codec_name} cannot encode {came}; choose another codec or a smaller picture") from error
         return stream
 
-    def _follow(self, source: Path) -> None:
-        self._followers = Followers(source, self._output, self._plan.container, self._plan.path.suffix, self._warnings)
+    def _follow(self, source: Path, lead: Fraction) -> None:
+        self._followers = Followers(source, self._output, self._plan.container, self._plan.path.suffix, self._warnings, lead)
         self._begin = self._followers.begin
         self._stream.metadata.update(self._followers.picture_metadata)
         self._stream.disposition = self._followers.picture_disposition
@@ -255,6 +258,12 @@ class _Stream:
         if self._written <= 2:
             for packet in packets:
                 packet.dts = packet.pts
+        return packets
+
+    def _ended(self, packets: list[AnyPacket]) -> list[AnyPacket]:
+        """MP4 keeps steps in the order of decoding: the last of them is to be the last picture's time, wherever reordering has put it."""
+        if packets and self._plan.container.muxer in EDIT_LISTS:
+            packets[-1].duration = round(self._last_seconds / packets[-1].time_base)
         return packets
 
     def _mux(self, packets: list[AnyPacket]) -> None:

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from framefill.errors import UsageError, WeightsError
+from framefill.nets.taef2 import Taef2
 
 CERTAIN = -30.0  # log-variance of a latent without spread: where diffusers cuts off, too
-AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny, "Taef2": Taef2}
 
 
 @dataclass(frozen=True)
@@ -106,28 +107,29 @@ class Pixels:
 
 
 class Autoencoder:
-    """An image autoencoder of diffusers, frozen, `at_once` frames at a time; its latents are shifted and scaled as its config says."""
+    """An image autoencoder (diffusers', or Taef2), frozen, `at_once` frames at a time; its config says how latents are shifted and scaled."""
 
     local = False
 
-    def __init__(self, net: AutoencoderKL | AutoencoderTiny, at_once: int = 8) -> None:
+    def __init__(self, net: AutoencoderKL | AutoencoderTiny | Taef2, at_once: int = 8) -> None:
         self._net = net.eval().requires_grad_(False)
         self._at_once = at_once
         self.channels = int(net.config.latent_channels)
-        down = net.config.block_out_channels if isinstance(net, AutoencoderKL) else net.config.encoder_block_out_channels
-        self.factor = 2 ** (len(down) - 1)
+        if isinstance(net, Taef2):
+            self.factor = net.FACTOR
+        else:
+            down = net.config.block_out_channels if isinstance(net, AutoencoderKL) else net.config.encoder_block_out_channels
+            self.factor = 2 ** (len(down) - 1)
         self._scale = float(net.config.scaling_factor)
         self._shift = float(net.config.shift_factor or 0.0)
 
     @torch.no_grad()
     def posterior(self, video: Tensor) -> Posterior:
-        """Encode frame by frame; AutoencoderTiny knows no spread."""
+        """Encode frame by frame; only AutoencoderKL knows a spread."""
         _check_size(video, self.factor)
         means, logvars = [], []
         for frames in self._portions(video):
-            encoded = self._net.encode(frames)
-            mean = encoded.latent_dist.mean if isinstance(self._net, AutoencoderKL) else encoded.latents
-            logvar = encoded.latent_dist.logvar if isinstance(self._net, AutoencoderKL) else None
+            mean, logvar = self._encoded(frames)
             means.append((mean - self._shift) * self._scale)
             logvars.append(torch.full_like(mean, CERTAIN) if logvar is None else (logvar + 2 * math.log(self._scale)).clamp(min=CERTAIN))
         clip = video.shape[:2]
@@ -140,7 +142,7 @@ class Autoencoder:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Decode frame by frame."""
-        made = [self._net.decode(part / self._scale + self._shift).sample for part in self._portions(latents)]
+        made = [self._decoded(part / self._scale + self._shift) for part in self._portions(latents)]
         return torch.cat(made).unflatten(0, latents.shape[:2]).to(latents)
 
     def to(self, device: torch.device | str) -> None:
@@ -152,14 +154,25 @@ class Autoencoder:
         self._net.save_pretrained(folder / "vae")
         return {"kind": "autoencoder"}
 
+    def _encoded(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and log-variance as the net has them; no log-variance where it knows none."""
+        encoded = self._net.encode(frames)
+        if isinstance(self._net, AutoencoderKL):
+            return encoded.latent_dist.mean, encoded.latent_dist.logvar
+        return (encoded if isinstance(self._net, Taef2) else encoded.latents), None
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        made = self._net.decode(latents)
+        return made if isinstance(self._net, Taef2) else made.sample
+
     def _portions(self, video: Tensor) -> tuple[Tensor, ...]:
         return video.flatten(0, 1).to(self._net.device, self._net.dtype).split(self._at_once)
 
 
 def load_autoencoder(folder: str | Path) -> Autoencoder:
-    """Read a diffusers autoencoder from its own folder (config.json and safetensors) on this machine.
+    """Read an autoencoder from its own folder (config.json and safetensors, as diffusers writes them) on this machine.
 
-    Raises WeightsError for a folder without one, or with one of another kind than AutoencoderKL and AutoencoderTiny.
+    Raises WeightsError for a folder without one, or with one of another kind than those of AUTOENCODERS.
     """
     try:
         name = str(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("_class_name"))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
+from torch import Tensor
 
 from framefill.data.dataset import ClipDataset, Clips, MixedDataset, SyntheticDataset, made_beside
 from framefill.data.latents import LatentCache, LatentDataset, cache_for
@@ -21,17 +22,19 @@ from framefill.data.manifest import Clip, read_manifest
 from framefill.data.packed import ShardDataset
 from framefill.data.scan import Filters, ScanSettings, scan
 from framefill.diffusion.precond import Process
+from framefill.diffusion.variance import variational_bound
 from framefill.diffusion.weights import WEIGHTS
 from framefill.errors import UsageError
 from framefill.media.video import Frames
 from framefill.training.card import Provenance, Source
 from framefill.training.config import ModelConfig, TrainConfig
+from framefill.training.cuts import cutting_by
 from framefill.training.dataflow import ClipLoader, draw_seed
-from framefill.training.objective import MaskObjective, Noise, Objective
+from framefill.training.objective import Bound, MaskObjective, Noise, Objective
 from framefill.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from framefill.families.vdt import VDTPipeline
+    from framefill.families.vdt import Prepared, VDTPipeline
     from framefill.nets.codec import Codec
     from framefill.nets.vdt import VDT
 
@@ -93,7 +96,9 @@ def manifest_of(config: TrainConfig) -> Path:
     scanned = Path(config.run.folder) / config.run.name / "manifest.jsonl"
     with PartialState(cpu=config.compute.device == "cpu").main_process_first():
         if not scanned.exists():
-            scan(ScanSettings(given, filters=Filters(min_frames=config.data.frames, min_side=min(64, config.data.size))), scanned)
+            cutting, _ = cutting_by("auto")
+            filters = Filters(min_frames=config.data.frames, min_side=min(64, config.data.size))
+            scan(ScanSettings(given, cutting=cutting, filters=filters), scanned)
     return scanned
 
 
@@ -144,16 +149,35 @@ def _vdt(config: TrainConfig) -> Objective:
     tasks = [name for name, share in config.tasks.items() if share > 0]
     if model.start:
         begun = VDTPipeline.from_pretrained(model.start)
-        net, process, codec = begun.net.train(), begun.process, begun.codec
+        net, process, codec, prior = begun.net.train(), begun.process, begun.codec, begun.prior
     else:
-        codec = _codec(model.codec)
+        codec, prior = _codec(model.codec), model.prior
         process = Process(model.process, sigma_data=model.sigma_data)
         net = _new_vdt(model, codec, config.run.seed)
-    pipeline = VDTPipeline(net, process, codec, tasks, window=data.frames, size=data.size)
+    pipeline = VDTPipeline(net, process, codec, tasks, window=data.frames, size=data.size, prior=prior)
     objective = config.objective
     density = partial(process.draw, density=objective.density, mean=objective.density_mean, std=objective.density_std)
     noise = Noise(density, partial(WEIGHTS[objective.weight], process), objective.per_frame_noise)
-    return MaskObjective(pipeline, net, partial(_filled, pipeline), config.tasks, noise, seed=config.run.seed, patch=objective.mask_patch)
+    return MaskObjective(
+        pipeline, net, partial(_filled, pipeline), config.tasks, noise,
+        seed=config.run.seed, patch=objective.mask_patch, bound=_bound(pipeline),
+    )  # fmt: skip
+
+
+def _bound(pipeline: VDTPipeline) -> Bound[Prepared] | None:
+    """The variational bound, for a net that learns a variance. Raises UsageError for a process that has no steps to learn it for."""
+    if not pipeline.net.config.learned_variance:
+        return None
+    if pipeline.process.kind not in ("eps", "v"):
+        raise UsageError(
+            f"this net learns the variance of DDPM's steps, which model.process {pipeline.process.kind} does not have; set model.process eps"
+        )
+
+    def bound(prepared: Prepared, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        made, learned = pipeline.denoise_with_variance(prepared)(x, sigma)
+        return made, variational_bound(pipeline.process, x, prepared.x0, made, learned, sigma)
+
+    return bound
 
 
 FAMILIES: dict[str, Callable[[TrainConfig], Objective]] = {"vdt": _vdt}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from framefill.errors import JobError
 from framefill.training.ema import Average, Moment, Profile, reconstruct
+from framefill.training.sharding import all_whole
 
 PROGRESS = "progress.json"
 MAKING = ".making"
@@ -58,9 +60,9 @@ class States:
             making.mkdir(parents=True)
         accelerator.wait_for_everyone()
         accelerator.save_state(str(making))
+        for average in averages:
+            save_average(average, making / f"ema-{average.profile.name}.safetensors", accelerator.is_main_process)
         if accelerator.is_main_process:
-            for average in averages:
-                save_average(average, making / f"ema-{average.profile.name}.safetensors")
             (making / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -81,7 +83,7 @@ class States:
             raise JobError(f"{state} cannot be read ({error}); delete it to go on from the state before") from error
 
     def _publish(self, making: Path, target: Path) -> None:
-        for file in making.iterdir():
+        for file in (file for file in making.rglob("*") if file.is_file()):
             _to_disk(file)  # a name that reaches the disk before its bytes would be half a state after a power cut
         if target.exists():
             shutil.rmtree(target)
@@ -90,17 +92,34 @@ class States:
             shutil.rmtree(old)
 
 
-def save_average(average: Average, file: Path) -> None:
-    """Write an average as safetensors."""
-    save_file({name: weight.contiguous() for name, weight in average.state_dict().items()}, file)
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into one JobError line; a full disk comes as an OSError, or as a RuntimeError from torch's own writer."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        left = shutil.disk_usage(folder).free / 2**20
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise JobError(
+            f"the run cannot be saved in {folder}, where {left:,.1f} MiB are free ({reason}); make room, and the same command goes on"
+        ) from error
 
 
-def snapshot(folder: Path, average: Average, samples: int) -> None:
-    """Store an average for post-hoc reconstruction, `ema/PROFILE-SAMPLES.safetensors`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_average(average: Average, file: Path, writes: bool) -> None:
+    """Write an average as safetensors, if this process is the one that `writes`; every process calls it."""
+    weights = all_whole(average.state_dict())
+    if writes:
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, file)
+
+
+def snapshot(folder: Path, average: Average, samples: int, writes: bool) -> None:
+    """Store an average for post-hoc reconstruction, `ema/PROFILE-SAMPLES.safetensors`, whole or not at all; every process calls it."""
     making = folder / MAKING
-    save_average(average, making)
-    making.replace(folder / f"{average.profile.name}-{samples:012d}.safetensors")
+    if writes:
+        folder.mkdir(parents=True, exist_ok=True)
+    save_average(average, making, writes)
+    if writes:
+        making.replace(folder / f"{average.profile.name}-{samples:012d}.safetensors")
 
 
 def reconstruct_average(folder: Path, wanted: Moment) -> dict[str, Tensor]:

@@ -56,6 +56,7 @@ class ModelConfig:
     net: str = "vdt-tiny"  # one of the family's sizes
     options: dict[str, bool | int | float | str] = field(default_factory=dict)  # the net's own names, in place of the size's
     codec: str = "pixels"  # pixels, pixels/4 (cells of 4 x 4 as channels), or a folder with a diffusers AutoencoderKL or AutoencoderTiny
+    prior: Literal["none", "motion"] = "none"  # what the net is shown in the hole: grey, or a guess along the motion of what is known
     process: Literal["flow", "edm", "v", "eps"] = "flow"
     sigma_data: float = 0.5  # edm: the data's standard deviation; 1 for latents
     start: str = ""  # a saved model's folder to go on from; its net, process and codec then count
@@ -109,6 +110,7 @@ class ComputeConfig:
     compile: bool = False
     checkpointing: bool = False  # compute activations again in the backward pass
     device: Literal["auto", "cpu"] = "auto"
+    parallel: Literal["ddp", "fsdp"] = "ddp"  # of several processes: each has all the weights, or a part of them
 
 
 @dataclass(frozen=True)
@@ -341,6 +343,10 @@ def _check_numbers(config: TrainConfig) -> None:
         raise UsageError("data.procedural mixes procedural clips among those of a data.manifest, in pixels; give one, and no data.latents")
     if data.shards and data.latents:
         raise UsageError("data.shards and data.latents are both given; give one of them")
+    if data.latents and config.model.prior != "none":
+        raise UsageError(f"model.prior {config.model.prior} guesses from pixels, which data.latents does not hold; set model.prior to none")
+    if config.compute.parallel == "fsdp" and optim.kind != "adamw":
+        raise UsageError(f"compute.parallel fsdp splits matrices, which optim.kind {optim.kind} cannot work on; set optim.kind adamw")
     if run.name and Path(run.name).name != run.name:
         raise UsageError(f"run.name is {run.name!r}, expected a plain name; the place is run.folder")
     if any(share < 0 for share in config.tasks.values()) or (config.tasks and not any(config.tasks.values())):

@@ -7,7 +7,10 @@ p // length, and each epoch is its own permutation. So resuming is counting, and
 from __future__ import annotations
 
 import copy
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -16,12 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from framefill.data.dataset import Clips
-from framefill.errors import UsageError
+from framefill.errors import FramefillError, JobError, UsageError
 
 Batch: TypeAlias = "dict[str, Tensor]"
+LOST = "DataLoader worker (pid"  # how torch begins when a worker is gone
 
 
 class Loader(Protocol):
@@ -73,16 +77,48 @@ class ClipLoader:
         self._pin = pin
 
     def batches(self, share: Share) -> Iterator[Batch]:
-        """Yield this process's micro-batches, endlessly."""
+        """Yield this process's micro-batches, endlessly. Raises what reading a clip raised, its text in one line."""
         loader = DataLoader(
             self._line,
             batch_sampler=_Positions(share),
             num_workers=self._workers,
             pin_memory=self._pin,
             worker_init_fn=_one_core,
+            collate_fn=_stacked,
             multiprocessing_context="spawn" if self._workers else None,  # FFmpeg's and OpenCV's threads do not survive a fork
         )
-        yield from loader
+        with _born_deaf_to_interrupts():
+            batches = iter(loader)
+        for batch in batches:
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+
+
+@contextmanager
+def _born_deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are begun in the block ignore Ctrl-C, which is for this one to end on: theirs would end in a traceback each."""
+    if threading.current_thread() is not threading.main_thread():  # another may not say how signals are taken
+        yield
+        return
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, ours)
+
+
+@contextmanager
+def lost_workers_told() -> Iterator[None]:
+    """Raise JobError where torch finds that a worker is gone: at any place in the block, since a signal tells it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if LOST not in str(error):
+            raise
+        raise JobError(
+            "a process that reads clips was ended from outside, as when memory runs out; set data.workers lower and run again"
+        ) from error
 
 
 def order(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
@@ -95,7 +131,7 @@ def draw_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-class _Line(Dataset[Batch]):
+class _Line(Dataset["Batch | Exception"]):
     """The endless line of samples, by position."""
 
     def __init__(self, clips: Clips, seed: int) -> None:
@@ -105,7 +141,14 @@ class _Line(Dataset[Batch]):
         self._epoch = -1
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def __getitem__(self, position: int) -> Batch:
+    def __getitem__(self, position: int) -> Batch | Exception:
+        """Return one sample, or what reading it raised: raised here, in a worker, it would come out as the worker's whole traceback."""
+        try:
+            return self._sample(position)
+        except (FramefillError, OSError, MemoryError) as error:
+            return error
+
+    def _sample(self, position: int) -> Batch:
         if self._own is None:
             # A data set may share its epoch among all workers; near the end of an epoch they are not in the same one.
             self._own = copy.deepcopy(self._shared)
@@ -126,6 +169,15 @@ class _Positions:
 
     def __iter__(self) -> Iterator[list[int]]:
         return self._share.positions()
+
+
+def _stacked(samples: list[Batch | Exception]) -> Batch | Exception:
+    """Stack samples to a batch, or return the first error among them."""
+    error = next((sample for sample in samples if isinstance(sample, Exception)), None)
+    if error is not None:
+        return error
+    batch: Batch = default_collate(samples)
+    return batch
 
 
 def _one_core(worker: int) -> None:  # noqa: ARG001 - the loader's interface

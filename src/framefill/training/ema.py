@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from framefill.errors import UsageError
+from framefill.training.sharding import copy_into
 
 WIDEST = 0.28  # gamma -> 0 is 1 / sqrt(12) = 0.2887
 
@@ -117,6 +118,7 @@ class Average:
         """Return the averages by parameter name."""
         return dict(self.weights)
 
+    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take averages from a file; raises UsageError when they are not those of this module."""
         if state.keys() != self.weights.keys():
@@ -125,7 +127,7 @@ class Average:
                 f"EMA {self.profile.name} is of another network: {odd[0]} and {len(odd) - 1} more names are in only one of them"
             )
         for name, weight in self.weights.items():
-            weight.copy_(state[name])
+            copy_into(weight, state[name])
 
 
 @contextmanager

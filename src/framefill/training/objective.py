@@ -7,9 +7,12 @@ its trainer's traps mended: one mask a sample, loss over the unknown alone and d
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -55,6 +58,7 @@ class Prepared(Protocol):
 
 
 Ready = TypeVar("Ready", bound=Prepared)
+Given = TypeVar("Given", bound=Prepared, contravariant=True)
 
 
 class Process(Protocol):
@@ -66,7 +70,9 @@ class Process(Protocol):
 
 
 class Pipeline(Protocol[Ready]):
-    """What is trained: the three verbs of a diffusion family, and how it is saved."""
+    """What is trained: the three verbs of a diffusion family around its `net`, and how it is saved."""
+
+    net: nn.Module
 
     @property
     def process(self) -> Process:
@@ -120,12 +126,28 @@ class Objective(nn.Module, ABC):
         """Move everything to a device, the frozen parts that are no submodules too."""
 
     @abstractmethod
+    def before_split(self) -> list[str]:
+        """Get ready for a network whose weights are split between processes; return the classes of its parts that are run as one."""
+
+    @abstractmethod
+    def unsplit(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Fill, measure and export with an ordinary copy of the network while the block runs; `weights` are whole, by trainable name."""
+
+    @abstractmethod
     def save_activations(self) -> None:
         """Compute activations again in the backward pass instead of keeping them."""
 
     @abstractmethod
     def compile_parts(self) -> None:
         """Compile what runs many times, in place."""
+
+
+class Bound(Protocol[Given]):
+    """What trains a learned variance."""
+
+    def __call__(self, prepared: Given, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the estimate of x0 and each number's part of the variational bound in bits, both B T C h w."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -141,7 +163,8 @@ class MaskObjective(Objective, Generic[Ready]):
     """Mask modelling with any pipeline: batch `video` uint8 B T H W 3 or `latents` float B T C h w, and `position` B.
 
     `net` is the trained network inside `pipeline`, which alone is a submodule: frozen parts (a VAE) stay outside. `tasks` are shares
-    by name; `patch` is the side in pixels of the cells on which masks are drawn. `fill` is the pipeline's own call.
+    by name; `patch` is the side in pixels of the cells on which masks are drawn. `fill` is the pipeline's own call. `bound` is for a
+    network that learns a variance beside its estimate: it is trained by the variational bound, whose part is added to the loss.
     Raises UsageError for unknown tasks or a patch that does not divide the picture.
     """
 
@@ -155,6 +178,7 @@ class MaskObjective(Objective, Generic[Ready]):
         *,
         seed: int = 0,
         patch: int = 1,
+        bound: Bound[Ready] | None = None,
     ) -> None:
         super().__init__()
         if unknown := sorted(set(tasks) - set(TASKS)):
@@ -168,7 +192,9 @@ class MaskObjective(Objective, Generic[Ready]):
         self._noise = noise
         self._seed = seed
         self._patch = patch
+        self._bound = bound
         self._edges = _quartiles(noise.density)
+        self._empty_net: Callable[[], nn.Module] | None = None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss`, and (sum, count) of the samples' losses by `task/NAME` and by quarter of the noise levels `sigma/A-B`."""
@@ -181,10 +207,16 @@ class MaskObjective(Objective, Generic[Ready]):
             prepared = self._prepared(batch, tasks, positions, device)
             noise, sigma = self._draw(positions, prepared.x0)
             x = self._pipeline.process.noised(prepared.x0, noise, sigma)
-        made = self._pipeline.denoise(prepared)(x, sigma)
         unknown = torch.ones_like(prepared.x0[:, :, :1]) if prepared.keep is None else prepared.keep.mask
+        if self._bound is None:
+            made = self._pipeline.denoise(prepared)(x, sigma)
+            losses = masked_loss(made, prepared.x0, unknown, self._noise.weight(sigma))
+            return {"loss": losses.mean(), **self._parts(losses.detach(), tasks, sigma)}
+        made, bits = self._bound(prepared, x, sigma)
         losses = masked_loss(made, prepared.x0, unknown, self._noise.weight(sigma))
-        return {"loss": losses.mean(), **self._parts(losses.detach(), tasks, sigma)}
+        bounds = masked_mean(bits, unknown)
+        parts = {"bound/bits": _sum_and_count(bounds.detach(), torch.ones_like(bounds, dtype=torch.bool))}
+        return {"loss": (losses + bounds).mean(), **self._parts(losses.detach(), tasks, sigma), **parts}
 
     def fill(self, video: Frames, mask: NDArray[np.bool_], steps: int, seed: int) -> Frames:
         """Make what `mask` T H W hides in `video` uint8 T H W 3, by the pipeline's own call."""
@@ -197,6 +229,25 @@ class MaskObjective(Objective, Generic[Ready]):
     def place(self, device: torch.device) -> None:
         """Move the pipeline, with its codec."""
         self._pipeline.to(device)
+
+    def before_split(self) -> list[str]:
+        """Keep the network's shape, without weights, for `unsplit`; return the classes that diffusers' convention names."""
+        empty = {id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in self.net.parameters()}
+        self._empty_net = partial(copy.deepcopy, copy.deepcopy(self.net, empty))  # behind a call, or it would be a submodule
+        return list(getattr(self.net, "_no_split_modules", None) or ())
+
+    @contextmanager
+    def unsplit(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """Put a network of the kept shape in the pipeline while the block runs."""
+        assert self._empty_net is not None
+        held, device = self._pipeline.net, next(self.net.parameters()).device
+        net = self._empty_net().to_empty(device=device).eval()
+        net.load_state_dict({name.removeprefix("net."): weight for name, weight in weights.items()})
+        self._pipeline.net = net
+        try:
+            yield
+        finally:
+            self._pipeline.net = held
 
     def save_activations(self) -> None:
         """Switch on the network's own gradient checkpointing. Raises UsageError when it has none."""
@@ -267,11 +318,15 @@ def masked_loss(made: Tensor, truth: Tensor, unknown: Tensor, weight: Tensor) ->
     made, truth: B T C h w. unknown: B T 1 h w, 1 = unknown. weight: B or B T. Every sample has an unknown position:
     the task samplers see to that.
     """
-    counts = unknown.sum((1, 2, 3, 4))
     weights = weight.reshape(*weight.shape, *([1] * (5 - weight.ndim)))
     # where, not a product: 0 x inf would leak a nan from a known position.
-    errors = torch.where(unknown > 0, made.float() - truth.float(), 0.0).square() * unknown * weights
-    return errors.sum((1, 2, 3, 4)) / (counts * truth.shape[2])
+    return masked_mean(torch.where(unknown > 0, made.float() - truth.float(), 0.0).square() * weights, unknown)
+
+
+def masked_mean(values: Tensor, unknown: Tensor) -> Tensor:
+    """Return the mean of `values` B T C h w over each sample's unknown positions, B; what stands elsewhere counts for nothing."""
+    counts = unknown.sum((1, 2, 3, 4))
+    return torch.where(unknown > 0, values, 0.0).mul(unknown).sum((1, 2, 3, 4)) / (counts * values.shape[2])
 
 
 def model_tensor(video: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ sample's own position, so 20 steps equal 10 and 10 more after a kill, bit for bi
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -22,16 +23,17 @@ from framefill.errors import JobError, UsageError
 from framefill.media.video import Frames
 from framefill.training import validate
 from framefill.training.card import Provenance, write_card
-from framefill.training.checkpoint import Progress, States, averages_of, save_batch, snapshot
+from framefill.training.checkpoint import Progress, States, averages_of, save_batch, saving, snapshot
 from framefill.training.config import EmaConfig, TrainConfig, differences, from_tree, read_yaml, to_yaml
-from framefill.training.dataflow import Batch, Loader, Share, draw_seed
+from framefill.training.dataflow import Batch, Loader, Share, draw_seed, lost_workers_told
 from framefill.training.ema import HalfLife, Power, Profile, replaced, trainable
 from framefill.training.journal import Journal
 from framefill.training.objective import Objective
 from framefill.training.optim import build_optimizers, rate_at, set_rate
+from framefill.training.sharding import all_whole, sharding_plugin, split_on_cpu, whole
 from framefill.training.watch import LONG, reason_to_stop
 
-PLAIN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # every process has all the weights
+KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.FSDP)
 
 
 class Trainer:
@@ -54,7 +56,8 @@ class Trainer:
         self._loader, self._held_out, self._provenance = loader, held_out, provenance
         if held_out:
             validate.check_metrics(config.validate.metrics)
-        self._accelerator = accelerator = _accelerator(config, self.folder)
+        self._accelerator = accelerator = _accelerator(config, self.folder, objective)
+        self._split = accelerator.distributed_type == DistributedType.FSDP
         self._objective = objective
         objective.place(accelerator.device)
         if config.compute.checkpointing:
@@ -86,11 +89,12 @@ class Trainer:
         begin, out_of_time = time.monotonic(), False
         batches = self._loader.batches(share)
         self._set_training(True)
-        while progress.samples < run.samples and not out_of_time:
-            started = time.monotonic()
-            out_of_time = self._step(batches, share, 0 < run.minutes * 60 < started - begin)
-            progress.seconds += time.monotonic() - started
-            self._act_on_times(progress.samples - run.batch, progress.samples)
+        with lost_workers_told():
+            while progress.samples < run.samples and not out_of_time:
+                started = time.monotonic()
+                out_of_time = self._step(batches, share, 0 < run.minutes * 60 < started - begin)
+                progress.seconds += time.monotonic() - started
+                self._act_on_times(progress.samples - run.batch, progress.samples)
         if self._states.newest() != self._state_of(progress.samples):
             self._save()
         self._finish(progress.samples >= run.samples)
@@ -133,9 +137,9 @@ class Trainer:
             self._report()
         if _due(log.curves_every, before, now):
             self._journal.draw()
-        if self._averages and _due(ema.snapshot_every, before, now) and self._accelerator.is_main_process:
+        if self._averages and _due(ema.snapshot_every, before, now):
             for average in self._averages:
-                snapshot(self.folder / "ema", average, now)
+                snapshot(self.folder / "ema", average, now, self._accelerator.is_main_process)
         measuring, showing = _due(log.validate_every, before, now), _due(log.sample_every, before, now)
         if self._held_out and (measuring or showing):
             self._validate(measuring, showing)
@@ -195,11 +199,12 @@ class Trainer:
 
     def _save(self) -> None:
         """Save a state to resume from, and the averaged model."""
-        self._states.save(self._accelerator, self._averages, self._progress)
-        with self._exported_weights():
-            if self._accelerator.is_main_process:
-                self._objective.export(self.folder / "model")
-                write_card(self.folder, self.config, self._objective, self._progress, self._provenance)
+        with saving(self.folder):
+            self._states.save(self._accelerator, self._averages, self._progress)
+            with self._exported_weights():
+                if self._accelerator.is_main_process:
+                    self._objective.export(self.folder / "model")
+                    write_card(self.folder, self.config, self._objective, self._progress, self._provenance)
         self._accelerator.wait_for_everyone()
 
     def _finish(self, complete: bool) -> None:
@@ -256,7 +261,7 @@ class Trainer:
         limit = self.config.optim.clip or float("inf")
         norm = self._accelerator.clip_grad_norm_(self._model.parameters(), limit)
         assert isinstance(norm, Tensor)
-        return norm.detach()
+        return whole(norm.detach())
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
         """Gradients travel between processes only with a step's last micro-batch."""
@@ -265,6 +270,10 @@ class Trainer:
     def _exported_weights(self) -> AbstractContextManager[object]:
         """The weights that are measured and saved: the first average, else the run's own (schedule-free: its average)."""
         stack = ExitStack()
+        if self._split:
+            weights = self._averages[0].weights if self._averages else trainable(self._objective)
+            stack.enter_context(self._objective.unsplit(all_whole(weights)))
+            return stack
         # Schedule-free's way there and back rounds; what was there comes back bit for bit.
         stack.enter_context(replaced(self._objective, trainable(self._objective)))
         self._set_training(False)
@@ -307,20 +316,28 @@ def _due(every: int, before: int, now: int) -> bool:
     return every > 0 and before // every != now // every
 
 
-def _accelerator(config: TrainConfig, folder: Path) -> Accelerator:
+def _accelerator(config: TrainConfig, folder: Path, objective: Objective) -> Accelerator:
     precision = {"fp32": "no"}.get(config.compute.precision, config.compute.precision)
     if precision == "fp16" and (config.compute.device == "cpu" or not torch.cuda.is_available()):
         raise UsageError("compute.precision fp16 needs a GPU; set bf16 or fp32")
+    split = config.compute.parallel == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    plugin = sharding_plugin(objective.before_split(), precision) if split else None
     trackers = list(config.log.trackers)
     # Accelerate keeps one state for the process; a second run in it may have another precision.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
-        mixed_precision=precision, cpu=config.compute.device == "cpu", log_with=trackers or None, project_dir=str(folder)
+        mixed_precision=precision,
+        cpu=config.compute.device == "cpu",
+        log_with=trackers or None,
+        project_dir=str(folder),
+        fsdp_plugin=plugin,
     )
-    if accelerator.distributed_type not in PLAIN:
-        kind = accelerator.distributed_type.value
+    if plugin is not None:
+        split_on_cpu(accelerator, plugin)
+    kind = accelerator.distributed_type
+    if kind not in KNOWN or (kind == DistributedType.FSDP) != split:
         raise UsageError(
-            f"{kind} splits the weights between devices, which averages and states do not do yet; run accelerate config for DDP"
+            f"accelerate was configured for {kind.value}; configure it for plain processes, and set --compute.parallel fsdp to split weights"
         )
     if trackers:
         accelerator.init_trackers("framefill", {"config": to_yaml(config)})

@@ -24,11 +24,14 @@ def state_dict(row: Weights, data: bytes) -> dict[str, Tensor]:
     """
     module, _, function = row.layout.partition(":")
     layout = cast("Layout", getattr(importlib.import_module(module), function))
-    return layout(read_arrays(data) if row.pickle == "numpy" else _read_torch(data))
+    return layout(read_arrays(data) if row.pickle == "numpy" else read_torch(data))
 
 
-def _read_torch(data: bytes) -> Mapping[str, Tensor]:
-    """Return what torch.save wrote; its restricted unpickler makes tensors and containers only."""
+def read_torch(data: bytes) -> Mapping[str, Tensor]:
+    """Return what torch.save wrote; its restricted unpickler makes tensors and containers only.
+
+    Raises WeightsError for anything but a dict of tensors.
+    """
     import pickle
 
     import torch
@@ -36,8 +39,8 @@ def _read_torch(data: bytes) -> Mapping[str, Tensor]:
     try:
         tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"no torch file of tensors only: {first}") from error
+        # torch's own text is about how to load it all the same, which would run it.
+        raise WeightsError("no torch file, or one that holds more than tensors") from error
     if not isinstance(tree, Mapping):
         raise WeightsError(f"the torch file holds a {type(tree).__name__}, expected a dict of tensors")
     return tree

@@ -21,6 +21,7 @@ Tree = Mapping[str, "Array | Tree"]  # what a pickle of numpy arrays holds
 
 _I3D_EPSILON = 1e-3
 _MOBILENET_EPSILON = 1e-5
+_TRANSNET_EPSILON = 1e-3
 _ALEX_CONVS = 5
 _VGG_CONVS = 13
 _HEADS = 5
@@ -36,6 +37,15 @@ _I3D_BRANCHES = {
     "Branch_3/Conv3d_0b_1x1": "pool",
 }
 _I3D_HEAD = "Logits/Conv3d_0c_1x1"
+
+_TRANSNET_LAYERS = {
+    "fc1": "dense",
+    "cls_layer1": "middle",
+    "cls_layer2": "part",
+    "color_hist_layer.fc": "colour_similarity",
+    "frame_sim_layer.fc": "feature_similarity",
+    "frame_sim_layer.projection": "features",
+}
 
 
 def i3d(raw: Tree) -> dict[str, Tensor]:
@@ -96,13 +106,39 @@ def mobilenetv2(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def transnetv2(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of TransNetV2 under the package's own names, without the counters of its batch norms.
+    """Return the state dict of `nets.transnet.TransNet` from the package's names (`SDDCNN.0.DDCNN.0.Conv3D_1.layers.0.weight`).
 
-    Raises WeightsError when the first convolution is not there.
+    Raises WeightsError when a tensor is missing or bears another name.
     """
-    if "SDDCNN.0.DDCNN.0.Conv3D_1.layers.0.weight" not in raw:
-        raise WeightsError("the weights hold no 'SDDCNN.0.DDCNN.0.Conv3D_1.layers.0.weight'; the file is of another network")
-    return {key: value for key, value in raw.items() if not key.endswith("num_batches_tracked")}
+    state: dict[str, Tensor] = {}
+    for key, value in raw.items():
+        layer, _, kind = key.rpartition(".")
+        if layer in _TRANSNET_LAYERS:
+            state[f"{_TRANSNET_LAYERS[layer]}.{kind}"] = value
+        elif found := re.fullmatch(r"SDDCNN\.(\d)\.DDCNN\.(\d)\.bn\.running_mean", key):
+            state |= _transnet_cell(raw, key.removesuffix(".bn.running_mean"), f"blocks.{found[1]}.cells.{found[2]}")
+        elif not re.fullmatch(r"SDDCNN\.\d\.DDCNN\.\d\.(bn|Conv3D_\d\.layers\.\d)\.\w+", key):
+            raise WeightsError(f"the weights hold a tensor {key!r} that TransNetV2 does not have; the file is of another network")
+    if not any(key.startswith("blocks.") for key in state):
+        raise WeightsError("the weights hold no batch norm 'SDDCNN.0.DDCNN.0.bn.running_mean'; the file is of another network")
+    return state
+
+
+def _transnet_cell(raw: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
+    """Four branches side by side, and the norm over all of them folded into the last convolution of each."""
+    state: dict[str, Tensor] = {}
+    scale, shift, mean, variance = (raw[f"{theirs}.bn.{part}"].double() for part in ("weight", "bias", "running_mean", "running_var"))
+    gain = scale / torch.sqrt(variance + _TRANSNET_EPSILON)
+    offset = (shift - mean * gain).float()
+    for number, dilation in enumerate((1, 2, 4, 8)):
+        space, kernel = (raw.get(f"{theirs}.Conv3D_{dilation}.layers.{layer}.weight") for layer in (0, 1))
+        if space is None or kernel is None:
+            raise WeightsError(f"the weights hold no '{theirs}.Conv3D_{dilation}'; the file is of another network")
+        own = slice(number * len(kernel), (number + 1) * len(kernel))
+        state[f"{ours}.branches.{number}.space.weight"] = space
+        state[f"{ours}.branches.{number}.time.weight"] = (kernel.double() * gain[own, None, None, None, None]).float()
+        state[f"{ours}.branches.{number}.time.bias"] = offset[own]
+    return state
 
 
 def _mixed_units(block: str, content: Array | Tree) -> dict[tuple[str, ...], str]:

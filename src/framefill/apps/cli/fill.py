@@ -1,4 +1,4 @@
-"""`framefill inpaint`, `outpaint` and `interpolate`: run the jobs, draw their progress, print their results."""
+"""`framefill inpaint` and `outpaint`: run the jobs, draw their progress, print their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from framefill.apps.cli.progress import showing
 from framefill.apps.report import write_report
 from framefill.errors import FramefillError
 from framefill.jobs.batch import expand_inputs, many, outputs_in
-from framefill.jobs.between import BetweenSettings, interpolate
 from framefill.jobs.record import RunRecord
 from framefill.jobs.runner import run
 from framefill.jobs.settings import FillSettings
@@ -92,14 +91,3 @@ def _figures(record: RunRecord) -> str:
         f"{record.frames} frame{'s' * (record.frames != 1)}, {record.frames_per_second:.1f} frames/s; propagated {shares.propagated:.2%}, "
         f"generated {shares.generated:.2%}, known {shares.known:.2%} unchanged (largest difference {record.outside_max_diff})"
     )
-
-
-def interpolate_file(settings: BetweenSettings, as_json: bool, quiet: bool) -> None:
-    """Write a clip with more frames a second, draw the progress and print the result."""
-    share_one_heap()
-    with showing(str(settings.input), quiet) as display:
-        record = interpolate(settings, progress=display)
-        figures = f"{record.frames} frames, {record.made} of them new, {record.frames / record.seconds:.1f} frames/s"
-        display.tell((*(f"warning: {warning}" for warning in record.warnings), figures))
-    told = {"output": str(record.output), "frames": record.frames, "made": record.made, "seconds": round(record.seconds, 3)}
-    print(json.dumps(told | {"warnings": list(record.warnings)}) if as_json else record.output, flush=True)

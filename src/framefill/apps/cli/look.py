@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from framefill.apps.cli.guard import say
+from framefill.errors import UsageError
 from framefill.media.mask_rule import MaskRule
 from framefill.media.reader import open_video, probe
 from framefill.media.video import VideoMeta
@@ -76,16 +77,19 @@ def check_mask(video: str, fps: Fraction | None, mask: str | None, boxes: Sequen
     print(found.sheet)
 
 
-def run_demo(scene: Scene, folder: Path, arguments: Sequence[str]) -> None:
+def run_demo(scene: Scene | None, minutes: float | None, folder: Path, arguments: Sequence[str]) -> None:
     """Run the main job on a packaged sample; results of an earlier demo in `folder` are replaced."""
     from framefill.apps.cli.fill import Printing, fill_all
     from framefill.jobs.batch import make_folder
     from framefill.jobs.settings import FillSettings
     from framefill.samples import SCENES, sample
 
+    if minutes is not None:
+        raise UsageError("--minutes is how long --train goes; give both, or neither")
     make_folder(folder)
     report = folder / "report.html"
-    clip, mask = SCENES[scene]
-    settings = FillSettings(sample(clip), folder / f"{scene}-filled.mp4", mask=sample(mask), report=report, overwrite=True)
+    name: Scene = scene or "vtest"
+    clip, mask = SCENES[name]
+    settings = FillSettings(sample(clip), folder / f"{name}-filled.mp4", mask=sample(mask), report=report, overwrite=True)
     fill_all(settings, [str(settings.input)], Printing(arguments, json=False, quiet=False, debug=False))
     print(report)

@@ -10,8 +10,10 @@ import typer
 from typer.exceptions import TyperException
 
 from framefill.apps.cli import options as o
+from framefill.apps.cli.convert import convert
 from framefill.apps.cli.data import data_app
 from framefill.apps.cli.evaluate import eval_app
+from framefill.apps.cli.frames import add_to
 from framefill.apps.cli.train import EPILOG, EXTRA, train
 from framefill.apps.cli.weights import weights_app
 from framefill.samples import Scene
@@ -30,6 +32,7 @@ app.add_typer(eval_app, name="eval")
 app.add_typer(weights_app, name="weights")
 app.add_typer(data_app, name="data")
 app.command(context_settings=EXTRA, epilog=EPILOG)(train)
+app.command()(convert)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,6 +95,10 @@ def inpaint(
     report: o.Report = None,
     overwrite: o.Overwrite = False,
     model: o.Model = "auto",
+    seed: o.Seed = None,
+    steps: o.Steps = None,
+    device: o.Device = None,
+    dtype: o.Dtype = None,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -103,6 +110,7 @@ def inpaint(
 
     with guarded(debug):
         from framefill.apps.cli.fill import Printing, fill_all, mask_rule
+        from framefill.apps.cli.make import sampling
         from framefill.jobs.settings import FillSettings, optional, parse_fps, parse_memory, parse_roi
 
         rule = mask_rule(
@@ -111,7 +119,7 @@ def inpaint(
         )  # fmt: skip
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), mask=mask, boxes=tuple(box or ()), rule=rule,
-            model=model, start=start, end=float("inf") if end is None else end,
+            model=model, sampling=sampling(seed, steps, device, dtype), start=start, end=float("inf") if end is None else end,
             roi=optional(parse_roi, roi), preview=preview, codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
         )  # fmt: skip
@@ -139,6 +147,10 @@ def outpaint(
     report: o.Report = None,
     overwrite: o.Overwrite = False,
     model: o.Model = "auto",
+    seed: o.Seed = None,
+    steps: o.Steps = None,
+    device: o.Device = None,
+    dtype: o.Dtype = None,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -150,40 +162,19 @@ def outpaint(
 
     with guarded(debug):
         from framefill.apps.cli.fill import Printing, fill_all
+        from framefill.apps.cli.make import sampling
         from framefill.jobs.settings import FillSettings, optional, parse_aspect, parse_fps, parse_memory, parse_pad
 
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), pad=optional(parse_pad, pad), aspect=optional(parse_aspect, aspect),
-            model=model, start=start, end=float("inf") if end is None else end, codec=codec, crf=crf, lossless=lossless,
+            model=model, sampling=sampling(seed, steps, device, dtype), start=start, end=float("inf") if end is None else end,
+            codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
         )  # fmt: skip
         fill_all(settings, [*(videos or ()), *(video or ())], Printing(context.obj, json, quiet, debug))
 
 
-@app.command()
-def interpolate(
-    video: o.Video,
-    output: o.Output,
-    factor: Annotated[int | None, typer.Option("--factor", metavar="K", help="K times as many frames.")] = None,
-    fps: Annotated[str | None, typer.Option("--fps", metavar="RATE", help="A constant rate, such as 60 or 60000/1001.")] = None,
-    codec: o.Codec = "auto",
-    crf: o.Crf = None,
-    lossless: o.Lossless = False,
-    overwrite: o.Overwrite = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-) -> None:
-    """Make new frames between those of a video, along the motion; its own frames stay, and so does its sound."""
-    from framefill.apps.cli.guard import guarded
-
-    with guarded(debug):
-        from framefill.apps.cli.fill import interpolate_file
-        from framefill.jobs.between import BetweenSettings
-        from framefill.jobs.settings import optional, parse_fps
-
-        settings = BetweenSettings(video, output, factor, optional(parse_fps, fps), codec, crf, lossless, overwrite)
-        interpolate_file(settings, json, quiet)
+add_to(app)
 
 
 @mask_app.command("check")
@@ -239,15 +230,29 @@ def info(video: o.Video, json: o.Json = False, debug: o.Debug = False) -> None:
 def demo(
     context: typer.Context,
     sample: Annotated[
-        Scene, typer.Option("--sample", help="vtest: a person is removed, the camera stands; city: wires are removed, the camera moves.")
-    ] = "vtest",
+        Scene | None,
+        typer.Option(
+            "--sample", help="vtest (default): a person is removed, the camera stands; city: wires are removed, the camera moves."
+        ),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train a small net from nothing instead, and show what it learned: three minutes.")
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", metavar="M", help="With --train: how long the training goes, 2 by default.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to put the result.")] = Path("framefill-demo"),
     debug: o.Debug = False,
 ) -> None:
-    """Fill a sample clip that comes along, and say where the result and its report lie."""
+    """Fill a sample clip that comes along, and say where the result and its report lie; or show how a net is trained."""
     from framefill.apps.cli.guard import guarded
 
     with guarded(debug):
-        from framefill.apps.cli.look import run_demo
+        if train:
+            from framefill.apps.demo import run_training_demo
 
-        run_demo(sample, folder, context.obj)
+            run_training_demo(sample, minutes, folder)
+        else:
+            from framefill.apps.cli.look import run_demo
+
+            run_demo(sample, minutes, folder, context.obj)

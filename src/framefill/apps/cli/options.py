@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-MASK, PART, OUT, RUN = "Mask", "Which part", "Output", "Run"
+MASK, PART, OUT, RUN, NET = "Mask", "Which part", "Output", "Run", "Trained models"
 
 Videos = Annotated[list[str] | None, Argument(metavar="VIDEO", help="A video file, a folder or quoted pattern of frames, an animation.")]
 Video = Annotated[str, Argument(metavar="VIDEO", help="A video file, a folder or quoted pattern of frames, an animation.")]
@@ -62,7 +62,15 @@ Provenance = Annotated[
 Report = Annotated[Path | None, Option("--report", metavar="FILE", help="A web page about the run.", rich_help_panel=OUT)]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=OUT)]
 
-Model = Annotated[str, Option("--model", metavar="NAME", help="The family that fills.", rich_help_panel=RUN)]
+Model = Annotated[
+    str, Option("--model", metavar="NAME|FOLDER", help="The family that fills, or a trained model's folder.", rich_help_panel=RUN)
+]
+Seed = Annotated[int | None, Option("--seed", metavar="N", help="Another seed, another result (0).", rich_help_panel=NET)]
+Steps = Annotated[int | None, Option("--steps", metavar="N", help="Evaluations of the net a window (20).", rich_help_panel=NET)]
+Device = Annotated[str | None, Option("--device", metavar="NAME", help="auto, cpu or cuda.", rich_help_panel=NET)]
+Dtype = Annotated[
+    str | None, Option("--dtype", metavar="NAME", help="Numbers of the net: fp32, bf16, fp16 (fp32; on a GPU bf16).", rich_help_panel=NET)
+]
 Memory = Annotated[
     str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB; large pictures: more).", rich_help_panel=RUN)
 ]

@@ -28,6 +28,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#1
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (8, 2), (2.5, 1.2), (1, 2.5), (5, 1, 1, 1, 1, 1))
 MARKERS = "osD^vPX<"
 MOST_POINTS = 120  # of a curve: more are not told apart in a plot as wide as half a page
+FEW_POINTS = 20  # of a curve: up to so many are marked
 FEWEST_FOR_A_BOX = 5  # clips: quartiles of fewer are the clips themselves
 WIDTH = 5.2  # inches; the page scales it
 STYLE: dict[str, str | float | bool] = {
@@ -184,6 +185,25 @@ def difference_plot(metric: Metric, rows: Sequence[Interval], shown: Mapping[str
         axes.set_title(metric.title)
         side = "right" if metric.better == "higher" else "left"
         axes.set_xlabel(f"difference{', ' + metric.unit if metric.unit else ''}; the second run is better to the {side}")
+        return _svg(figure, words)
+
+
+def line_plot(title: str, axis: str, curves: Mapping[str, Sequence[tuple[float, float]]], shown: Mapping[str, Look], words: str) -> Markup:
+    """Return curves of (place, value) points over what `axis` names; a scale that spans more than a factor of 20 is logarithmic."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(2.4)
+        for name, points in curves.items():
+            look = shown[name]
+            marker = look.marker if len(points) < FEW_POINTS else None
+            axes.plot(*zip(*points, strict=True), color=look.colour, dashes=look.dashes or (None, None), marker=marker, markersize=3.5)
+        values = [value for points in curves.values() for _, value in points]
+        if min(values) > 0 and max(values) > 20 * min(values):
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_title(title)
+        axes.set_xlabel(axis)
         return _svg(figure, words)
 
 

@@ -47,7 +47,9 @@ MODELS = {
     "median": "takes, for each pixel, the median of what the frames before and after show at the same place. Good for a still camera.",
     "propagate": "follows the motion and brings over what other frames show behind the hole. What no frame shows stays unfilled.",
     "auto": "framefill's default: brings over what other frames show, makes up once what no frame shows, and carries that along.",
+    "nearest": "repeats the nearest known frame.",
     "average": "blends the nearest known frame before with the nearest after.",
+    "linear": "takes it that everything moves in a straight line, between known frames and beyond them (optical flow, no network).",
     "flow": "follows the motion between two known frames and meets in the middle (optical flow, no network).",
     "rife": "a small neural network for frames in between (RIFE, 2022), with trained weights.",
 }

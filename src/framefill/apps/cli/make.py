@@ -1,0 +1,54 @@
+"""What `framefill predict`, `interpolate` and `generate` do: run the jobs, draw their progress, print their results."""
+
+from __future__ import annotations
+
+import json
+
+from framefill.apps.cli.allocator import share_one_heap
+from framefill.apps.cli.progress import Display, showing
+from framefill.families.trained import Sampling
+from framefill.jobs.between import BetweenSettings, interpolate
+from framefill.jobs.extend import ExtendSettings, MadeRecord, extend
+from framefill.jobs.generate import GenerateSettings, generate
+
+
+def sampling(seed: int | None, steps: int | None, device: str | None, dtype: str | None) -> Sampling | None:
+    """How a trained net is to be run; None when nothing was asked for, since a model without a net refuses to be asked."""
+    asked = {"seed": seed, "steps": steps, "device": device, "dtype": dtype}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return Sampling(**given) if given else None  # type: ignore[arg-type]
+
+
+def predict_file(settings: ExtendSettings, as_json: bool, quiet: bool) -> None:
+    """Write a clip with predicted frames, draw the progress and print the result."""
+    share_one_heap()
+    with showing(str(settings.input), quiet) as display:
+        record = extend(settings, progress=display)
+        _tell(display, record)
+    _print(record, as_json)
+
+
+def interpolate_file(settings: BetweenSettings, as_json: bool, quiet: bool) -> None:
+    """Write a clip with more frames a second, draw the progress and print the result."""
+    share_one_heap()
+    with showing(str(settings.input), quiet) as display:
+        record = interpolate(settings, progress=display)
+        _tell(display, record)
+    _print(record, as_json)
+
+
+def generate_files(settings: GenerateSettings, as_json: bool, quiet: bool) -> None:
+    """Write clips of a net's own, draw the progress and print each result as it is there."""
+    share_one_heap()
+    with showing(str(settings.output), quiet) as display:
+        for record in generate(settings, progress=display):
+            _tell(display, record)
+            _print(record, as_json)
+
+
+def _tell(display: Display, record: MadeRecord) -> None:
+    display.tell((*record.lines, f"{record.output.name}: {record.frames} frames, {record.made} of them new, {record.rate:.1f} frames/s"))
+
+
+def _print(record: MadeRecord, as_json: bool) -> None:
+    print(json.dumps(record.summary()) if as_json else record.output, flush=True)
