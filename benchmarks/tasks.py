@@ -60,14 +60,11 @@ def tasks_of(pipeline: VDTPipeline, count: int, cell: int) -> dict[str, Masks]:
     for name in pipeline.tasks:
         cells = np.stack([TASKS[name](np.random.default_rng([SEED, i, 1]), T, side // cell, side // cell) for i in range(count)])
         found[name] = cells.repeat(cell, 2).repeat(cell, 3)
-    fixed = {
-        "predict": {"predict from 2": [0, 1], "predict from half": range(T // 2)},
-        "interpolate": {"interpolate the middle": [0, T - 1]},
-    }
-    for name, cases in fixed.items():
-        for case, known in cases.items() if name in pipeline.tasks else ():
+    fixed = [("predict", "predict from 2", [0, 1]), ("predict", "predict from half", list(range(T // 2)))]
+    for name, case, known in [*fixed, ("interpolate", "interpolate the middle", [0, T - 1])]:
+        if name in pipeline.tasks:
             found[case] = np.ones((count, T, side, side), np.bool_)
-            found[case][:, list(known)] = False
+            found[case][:, known] = False
     return dict(sorted(found.items()))
 
 

@@ -140,6 +140,16 @@ def _with_mask(shape: tuple[int, ...], options: dict[str, object] | None = None)
     return make
 
 
+def _with_a_net(index: str) -> Maker:
+    def make(folder: Path) -> Path:
+        pytest.importorskip("torch")
+        (folder / "net").mkdir()
+        (folder / "net" / "model_index.json").write_text(index)
+        return media.write_video(folder / "in.mp4")
+
+    return make
+
+
 REFUSED = {
     "no such file": Refused(lambda folder: folder / "nothing.mp4", ("--box", CENTRE), 1, "does not exist"),
     "a text file named .mp4": Refused(_bytes("in.mp4", b"this is a letter, not a video\n" * 50), ("--box", CENTRE), 1, "in.mp4"),
@@ -162,6 +172,13 @@ REFUSED = {
     "--memory too small": Refused(_video(), ("--box", CENTRE, "--memory", "1MB"), 2, "smallest that works"),
     "--memory of nonsense": Refused(_video(), ("--box", CENTRE, "--memory", "much"), 2, "--memory"),
     "an unknown model": Refused(_video(), ("--box", CENTRE, "--model", "magic"), 2, "magic"),
+    "--seed where no net runs": Refused(_video(), ("--box", CENTRE, "--seed", "1"), 2, "auto has no use for them"),
+    "--steps 0": Refused(_video(), ("--box", CENTRE, "--model", "vdt-tiny", "--steps", "0"), 2, "--steps is 0"),
+    "an unknown number format": Refused(_video(), ("--box", CENTRE, "--model", "vdt-tiny", "--dtype", "int4"), 2, "fp32, bf16, fp16"),
+    "a damaged model": Refused(_with_a_net("{}"), ("--box", CENTRE, "--model", "{given}/net"), 1, "damaged or of another version"),
+    "another model": Refused(
+        _with_a_net('{"_class_name": "Other"}'), ("--box", CENTRE, "--model", "{given}/net"), 1, "holds a Other, expected a VDTPipeline"
+    ),
     "an unknown codec": Refused(_video(), ("--box", CENTRE, "--codec", "betamax"), 2, "betamax"),
     "--crf for a codec without": Refused(_video(), ("--box", CENTRE, "--codec", "prores", "--crf", "3"), 2, "crf", "out.mov"),
     "lossless H.264": Refused(_video(), ("--box", CENTRE, "--codec", "h264", "--lossless"), 2, "lossless"),

@@ -54,8 +54,7 @@ def test_the_level_below_is_the_step_before_and_0_under_the_first() -> None:
 
 def bound(step: int, error: float, learned: Tensor) -> Tensor:
     x0 = normal().float().clamp(-0.9, 0.9)
-    x = PROCESS.noised(x0, normal(seed=1).float(), level(step))
-    return variational_bound(PROCESS, x, x0, x0 + error, learned, level(step))
+    return variational_bound(PROCESS, x0, x0 + error, learned, level(step))
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -74,7 +73,7 @@ def test_from_the_first_step_it_is_the_surprise_at_one_of_256_values() -> None:
     values = torch.linspace(-1, 1, 256).view(1, 1, 1, 16, 16)
     sigma = level(0)[:1]
     for mean in (-1.0, -0.3, 0.999):
-        bits = variational_bound(PROCESS, values, values, torch.full_like(values, mean), torch.full_like(values, 1.0), sigma)
+        bits = variational_bound(PROCESS, values, torch.full_like(values, mean), torch.full_like(values, 1.0), sigma)
         chances = torch.exp2(-bits).double()
         assert float(chances.sum()) == pytest.approx(1, abs=1e-4)
         assert abs(float(values.flatten()[chances.flatten().argmax()]) - mean) < 2 * BIN
@@ -82,8 +81,7 @@ def test_from_the_first_step_it_is_the_surprise_at_one_of_256_values() -> None:
 
 def test_the_estimate_gets_no_gradient_from_the_bound_and_the_variance_does() -> None:
     x0, made, learned = normal().float(), normal(seed=2).float().requires_grad_(), torch.zeros(SHAPE, requires_grad=True)
-    x = PROCESS.noised(x0, normal(seed=1).float(), level(400))
-    variational_bound(PROCESS, x, x0, made, learned, level(400)).mean().backward()
+    variational_bound(PROCESS, x0, made, learned, level(400)).mean().backward()
     assert made.grad is None
     assert learned.grad is not None
     assert learned.grad.abs().min() > 0
@@ -101,7 +99,7 @@ def test_training_finds_the_variance_that_gaussian_data_has(step: int) -> None:
     def loss() -> Tensor:
         optimizer.zero_grad()
         made = data.denoise(x, sigma)
-        value = variational_bound(PROCESS, x, x0, made, r.view(1, 1, 1, 1, 1).expand(x.shape), sigma).mean() * 1000
+        value = variational_bound(PROCESS, x0, made, r.view(1, 1, 1, 1, 1).expand(x.shape), sigma).mean() * 1000
         value.backward()
         return value
 
@@ -131,7 +129,7 @@ def test_a_step_draws_the_variance_that_was_learned_and_still_frames_keep_their_
     here = torch.stack([torch.full((4000,), 3.0), torch.full((4000,), 0.4)], 1).double()  # b t
     there = torch.stack([torch.full((4000,), 1.0), torch.full((4000,), 0.4)], 1).double()
     x, x0, steps = normal(shape), torch.zeros(shape, dtype=torch.float64), LearnedSteps()
-    steps.watching(lambda x, sigma: (x, torch.full_like(x, 0.3)))(x, here)
+    steps.watching(lambda x, _: (x, torch.full_like(x, 0.3)))(x, here)
     drawn = steps(Move(PROCESS, x, x0, here, there, None, lambda x, _: x, lambda: normal(shape, seed=5)))
     way = posterior(PROCESS, here[:1, :1], there[:1, :1])
     fresh = drawn[:, 0] - float(way.noisy) * x[:, 0]

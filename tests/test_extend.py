@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import mediafiles as media
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from PIL import Image
 
 import framefill
 from framefill.apps.cli.main import main
-from framefill.errors import UsageError
+from framefill.errors import UnwritableMedia, UsageError
 from framefill.families.trained import Sampling
 from framefill.jobs.extend import ExtendSettings, extend
 from framefill.media.reader import open_video, probe
@@ -106,10 +110,47 @@ def test_times_go_on_and_sound_stays_with_its_frames(tmp_path: Path, counting: C
     assert sound == pytest.approx((0.5, 1.5) if backward else (0.0, 1.0), abs=0.06)
 
 
+def test_words_and_chapters_move_with_their_frames(tmp_path: Path, counting: Counting) -> None:
+    words, chapters = media.Words(codec="srt", lines=((0, 200, "first"), (240, 400, "second"))), ((0, 500, "one"), (500, 1000, "two"))
+    clip = media.write_video(tmp_path / "clip.mkv", frames=10, fps=10, words=[words], chapters=chapters)
+    extend(ExtendSettings(clip, tmp_path / "out.mkv", 5, backward=True))
+    assert media.packets(tmp_path / "out.mkv", "subtitle") == media.packets(clip, "subtitle")
+    assert [(chapter.start, chapter.end) for chapter in probe(tmp_path / "out.mkv").chapters] == [(0.5, 1.0), (1.0, 1.5)]
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux(subtitles=0) if packet.size]
+    assert times == pytest.approx([0.5, 0.74], abs=0.01)
+
+
+def test_avi_which_cannot_delay_its_sound_is_refused(tmp_path: Path, counting: Counting) -> None:
+    clip = media.write_video(tmp_path / "clip.mp4", frames=5, sounds=[media.Sound()])
+    with pytest.raises(UsageError, match="AVI cannot begin its sound after the picture"):
+        extend(ExtendSettings(clip, tmp_path / "out.avi", 5, backward=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert extend(ExtendSettings(clip, tmp_path / "out.avi", 5)).frames == 10
+
+
+def test_sound_that_outlasts_the_picture_plays_on(tmp_path: Path, counting: Counting) -> None:
+    clip = media.write_video(tmp_path / "clip.mp4", frames=5, fps=10, sounds=[media.Sound(seconds=1.0)])
+    record = extend(ExtendSettings(clip, tmp_path / "out.mp4", 5))
+    assert "the sound plays on over the new frames for the 0.5" in record.notes[-1]
+    assert _spans(tmp_path / "out.mp4")[0] == pytest.approx((0.0, 1.0), abs=0.06)
+    assert media.packets(tmp_path / "out.mp4", "audio") == media.packets(clip, "audio")
+
+
+def test_no_room_for_frames_that_wait_is_one_line(tmp_path: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("framefill.jobs.extend.TemporaryFile", Full)
+    clip = media.write_video(tmp_path / "clip.mkv", frames=3)
+    with pytest.raises(UnwritableMedia, match=r"has no room for the frames before the clip \(No space left.*TMPDIR"):
+        extend(ExtendSettings(clip, tmp_path / "out.mkv", 2, backward=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
 def _spans(path: Path) -> list[tuple[float, float]]:
     """From when to when there is sound, a little less than a coder's own blocks."""
-    import av
-
     with av.open(str(path)) as container:
         loud = [
             (frame.time, frame.time + frame.samples / frame.rate)

@@ -20,7 +20,7 @@ from framefill.apps.cli.data import data_app  # noqa: E402
 from framefill.data.footage import Footage  # noqa: E402
 from framefill.data.manifest import read_manifest  # noqa: E402
 from framefill.errors import MissingWeights, UsageError, WeightsError  # noqa: E402
-from framefill.nets.transnet import BINS, REACH, SIZE, TransNet, Transitions, _histograms, _similarities, transnet  # noqa: E402
+from framefill.nets.transnet import BINS, REACH, SIZE, Transitions, TransNet, _histograms, _similarities, transnet  # noqa: E402
 from framefill.training.cuts import cutting_by, shots_between  # noqa: E402
 from framefill.weights.layouts_features import transnetv2  # noqa: E402
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from test_training_run import RUN, environment
 from torch import distributed
@@ -20,6 +21,7 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from training_kit import held_out, make_objective
 
 from framefill.errors import UsageError
+from framefill.training.checkpoint import States
 from framefill.training.config import resolve
 from framefill.training.ema import Average, Power, trainable
 from framefill.training.presets import vdt_s2
@@ -84,13 +86,19 @@ def test_optimisers_that_need_whole_matrices_are_refused(kind: str) -> None:
         resolve(vdt_s2(), None, ["--compute.parallel", "fsdp", "--optim.kind", kind])
 
 
+def test_a_state_of_split_weights_is_not_read_by_one_process(tmp_path: Path) -> None:
+    (tmp_path / "step-000000000008" / "pytorch_model_fsdp_0").mkdir(parents=True)
+    with pytest.raises(UsageError, match="go on in two or more"):
+        States(tmp_path, 2).load(Accelerator(cpu=True), [])
+
+
 def launch(folder: Path, samples: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port), str(RUN)]
     done = subprocess.run(
-        [sys.executable, *line, str(folder), str(samples), "0", "fsdp"], capture_output=True, text=True, env=environment()
+        [sys.executable, *line, str(folder), str(samples), "0", "fsdp"], capture_output=True, text=True, env=environment(), check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -122,3 +130,24 @@ def test_two_processes_with_half_the_weights_each_are_one_with_all(tmp_path: Pat
 
 def _last(folder: Path) -> Path:
     return sorted((folder / "squares" / "state").glob("step-*"))[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="starts processes on the CPU")
+def test_accelerate_launches_the_program(tmp_path: Path) -> None:
+    """As a user types it; on CPUs Accelerate starts several processes only when it is told of several devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
+    flags = ["--run.folder", str(tmp_path), "--run.name", "two", "--run.samples", "8", "--run.batch", "4", "--run.micro_batch", "0"]
+    flags += ["--data.size", "16", "--data.frames", "4", "--data.workers", "0", "--data.procedural_clips", "8", "--validate.clips", "0"]
+    flags += ["--model.options", "{num_layers: 1, hidden_size: 32, num_heads: 2}", "--log.curves_every", "0", "--compute.device", "cpu"]
+    flags += ["--compute.compile", "false", "--compute.precision", "fp32", "--model.prior", "none"]
+    command = [sys.executable, *launcher, "-m", "framefill", "train", "vdt-tiny", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, env={**environment(), "ACCELERATE_USE_CPU": "true"}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'two' / 'model'}\n", "one of the two prints the path"
+    assert "2 x 2 x 1 a step" in (tmp_path / "two" / "log.txt").read_text()
+    assert (tmp_path / "two" / "model" / "transformer" / "config.json").exists()

@@ -7,6 +7,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import mediafiles
 import numpy as np
 import pytest
@@ -307,6 +308,54 @@ def test_a_cut_off_file_gives_what_there_is_and_says_so(tmp_path: Path, suffix: 
     assert close_to(frames[5].rgb, mediafiles.picture(5, 128, 96))
     reader, frames = read(whole)
     assert (len(frames), reader.warnings) == (50, [])
+
+
+REORDERED = {"libx264": {"preset": "medium", "bf": "2"}, "mpeg4": {"bf": "2", "qscale": "2"}, "mpeg2video": {"bf": "2", "qscale": "2"}}
+
+
+def avi(path: Path, codec: str, frames: int, **options: str) -> Path:
+    """Frame n is white from the left to column 8 n."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25, width=336, height=48, pix_fmt="yuv420p", options={**REORDERED[codec], **options})
+        for n in range(frames):
+            picture = np.zeros((48, 336, 3), np.uint8)
+            picture[:, : 8 * n] = 255
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = n, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def number(rgb: np.ndarray) -> int:
+    return round(float((rgb[24] > 127).mean(-1).sum()) / 8)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 20, 21])
+@pytest.mark.parametrize("codec", REORDERED)
+def test_an_avi_has_every_frame_once_at_its_own_time(tmp_path: Path, codec: str, frames: int) -> None:
+    """An AVI stores no times; FFmpeg's guesses were a frame late, or those of another frame, and its last frames came twice."""
+    reader, found = read(avi(tmp_path / "a.avi", codec, frames))
+    assert [frame.pts for frame in found] == list(range(frames))
+    assert {frame.duration for frame in found} == {1}
+    assert reader.warnings == []
+    assert [number(frame.rgb) for frame in found] == list(range(frames))
+
+
+def test_frames_that_an_avi_has_lost_do_not_move_the_others(tmp_path: Path) -> None:
+    path = avi(tmp_path / "a.avi", "libx264", 40, g="10")
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for position, size in places[13:15]:
+        assert data[position - 8 : position - 4] == b"00dc"
+        data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+    reader, found = read(path)
+    assert 36 <= len(found) < 40
+    assert any("damaged" in line for line in reader.warnings)
+    assert [frame.pts for frame in found[-20:]] == list(range(20, 40))
+    assert [number(frame.rgb) for frame in found[-20:]] == list(range(20, 40))
 
 
 def test_damaged_packets_are_skipped_and_counted(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def posterior(process: Process, here: Tensor, there: Tensor) -> Posterior:
 
 
 def below(process: Process, sigma: Tensor) -> Tensor:
-    """Return the level one step of the ladder under `sigma` (any shape), float64: between two steps linear in log sigma, 0 under the first."""
+    """Return the level one step of the ladder under `sigma` (any shape), float64: linear in log sigma between steps, 0 under the first."""
     sigma = sigma.double()
     table = process.ladder.sigmas.log()
     step = process.ladder.step(sigma) - 1
@@ -63,10 +63,10 @@ def below(process: Process, sigma: Tensor) -> Tensor:
     return torch.where(step > -0.5, torch.where(step > 0, level, table[0].exp()), 0.0)
 
 
-def variational_bound(process: Process, x: Tensor, x0: Tensor, made: Tensor, learned: Tensor, sigma: Tensor) -> Tensor:
+def variational_bound(process: Process, x0: Tensor, made: Tensor, learned: Tensor, sigma: Tensor) -> Tensor:
     """Return each number's part of the variational bound for one step down from `sigma`, in bits, float32 B T C H W.
 
-    x: noised. x0: the truth. made: the estimate of it, which gets no gradient. learned: the network's r. From the first step of the
+    x0: the truth. made: the estimate of it, which gets no gradient. learned: the network's r. From the first step of the
     ladder it is the likelihood of x0 among 256 values in [-1, 1], else the divergence from the exact way back. Times the number of
     steps it is the bound (equations 4 to 7).
     """

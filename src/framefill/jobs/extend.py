@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framefill.errors import UsageError
+from framefill.errors import UnwritableMedia, UsageError
 from framefill.families import load
 from framefill.families.larger import each_larger
 from framefill.families.onward import most_shown, onward, refuse_onward
@@ -127,6 +127,7 @@ class _Run:
         self._settings, self._trained, self._reader, self._progress = settings, trained, reader, progress
         self._shown = most_shown(trained, settings.frames, settings.backward)
         meta = reader.meta
+        self._sounds = [track.duration for track in meta.tracks if track.kind == "audio"]
         self._total = None if meta.num_frames is None else meta.num_frames + settings.frames
         self.notes = [note for note in (enlarging(trained, meta.height, meta.width), self._of_sound()) if note]
         self.written = 0
@@ -148,8 +149,10 @@ class _Run:
         first = list(islice(passed, self._shown))
         start = first[0].pts - self._ticks(self._settings.frames, first[0].duration)
         with self._writer((first[0].pts - start) * self._reader.meta.time_base) as writer, TemporaryFile() as file:
+            if writer.plan.kind == "stream" and not writer.plan.container.variable and self._sounds:
+                raise UsageError(f"{self._settings.output}: AVI cannot begin its sound after the picture; use .mp4, .mov or .mkv")
             for window in self._made(first):
-                file.write(window[::-1].tobytes())  # they come from the last to the first, and may be more than memory holds
+                _keep(file, window[::-1])  # they come from the last to the first, and may be more than memory holds
             self._write_new(writer, _backwards(file, self._settings.frames, first[0].rgb.shape), start, first[0].duration)
             for frame in self._reader:
                 self._write_own(writer, frame)
@@ -191,19 +194,26 @@ class _Run:
         return frames * usual if meta.fps is None else round(frames / (meta.fps * meta.time_base))
 
     def _of_sound(self) -> str | None:
-        meta, settings = self._reader.meta, self._settings
-        tracks = [track.duration for track in meta.tracks if track.kind == "audio"]
-        if not tracks:
+        if not self._sounds:
             return None
-        if settings.backward:
+        if self._settings.backward:
             return "the sound begins with the clip's own frames: the new ones before them are silent"
-        beyond = max(duration or 0.0 for duration in tracks) - (meta.duration or 0.0)
+        beyond = max(duration or 0.0 for duration in self._sounds) - (self._reader.meta.duration or 0.0)
         if beyond > AUDIBLE:
             return f"the sound plays on over the new frames for the {beyond:.2f} s that it is longer than the picture; then they are silent"
         return "the sound ends with the clip's own frames: the new ones after them are silent"
 
     def _tell(self, done: int) -> None:
         self._progress(Progress(done, self._total, (*self.notes, *(f"warning: {line}" for line in self._reader.warnings))))
+
+
+def _keep(file: BinaryIO, frames: Frames) -> None:
+    try:
+        file.write(frames.tobytes())
+        file.flush()
+    except OSError as error:
+        room = f"{gettempdir()} has no room for the frames before the clip ({error.strerror})"
+        raise UnwritableMedia(f"{room}; set TMPDIR to a folder that has, or give fewer --frames") from error
 
 
 def _backwards(file: BinaryIO, count: int, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ import av
 import av.error
 import numpy as np
 from av.sidedata.sidedata import SideData, Type
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from framefill.errors import UnreadableMedia
@@ -171,6 +173,7 @@ class ContainerSource:
     ) -> Iterator[av.VideoFrame]:
         """The picture's frames in order of display; packets that cannot be read or decoded are skipped, and counted (from `after` on)."""
         packets = container.demux()
+        turns = _Turns(container.format.name == "avi" and bool(stream.codec_context.has_b_frames))
         while True:
             try:
                 packet = next(packets)
@@ -186,6 +189,7 @@ class ContainerSource:
                 counts.reached = max(counts.reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
             if packet.stream.index != stream.index:  # the flushing packets at the end have no stream_index of their own
                 continue
+            turns.note(packet)
             if packet.pts is not None and not packet.is_discard:
                 newest = counts.latest is None or packet.pts > counts.latest
                 counts.latest = packet.pts if newest else counts.latest
@@ -202,6 +206,7 @@ class ContainerSource:
                 continue
             for frame in frames:
                 counts.concealed += frame.is_corrupt
+                turns.tell(frame)
                 yield frame
 
     def _announce(self, first: av.VideoFrame) -> None:
@@ -246,6 +251,34 @@ class ContainerSource:
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
             self.warnings.append(line)
+
+
+class _Turns:
+    """Times of the pictures of an AVI that are shown in another order than they are stored in.
+
+    An AVI has no times, and FFmpeg's guesses then come a frame late, or (h264) in the order of storage. The n-th picture's time is the
+    turn of the n-th packet. For other files nothing is done.
+    """
+
+    def __init__(self, needed: bool) -> None:
+        self._needed = needed
+        self._left: deque[int] = deque()
+
+    def note(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Take the turn of a packet that goes into the decoder."""
+        if self._needed and packet.dts is not None:
+            packet.pts = packet.dts
+            self._left.append(packet.dts)
+
+    def tell(self, frame: av.VideoFrame) -> None:
+        """Give a picture from the decoder, which carries its packet's turn, its own time; turns of pictures that were lost are left out."""
+        if not self._left:
+            return
+        if frame.pict_type in (PictureType.I, PictureType.P) and frame.pts is not None:
+            # Only B-pictures are shown before what was stored before them.
+            while len(self._left) > 1 and self._left[0] < frame.pts:
+                self._left.popleft()
+        frame.pts = self._left.popleft()
 
 
 def _meta(container: av.container.InputContainer, stream: av.VideoStream, first: av.VideoFrame) -> VideoMeta:

@@ -107,7 +107,7 @@ class Pixels:
 
 
 class Autoencoder:
-    """An image autoencoder (diffusers', or Taef2), frozen, `at_once` frames at a time; its config says how latents are shifted and scaled."""
+    """An image autoencoder (diffusers', or Taef2), frozen, `at_once` frames at a time; its config shifts and scales its latents."""
 
     local = False
 

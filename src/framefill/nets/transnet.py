@@ -106,7 +106,9 @@ def transnet(weights: Mapping[str, Tensor]) -> TransNet:
     try:
         net.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise WeightsError("the tensors are not those of TransNetV2; get them again with: framefill weights get transnetv2 --force") from error
+        raise WeightsError(
+            "the tensors are not those of TransNetV2; get them again with: framefill weights get transnetv2 --force"
+        ) from error
     return net.eval().requires_grad_(False)
 
 

@@ -170,12 +170,12 @@ def _bound(pipeline: VDTPipeline) -> Bound[Prepared] | None:
         return None
     if pipeline.process.kind not in ("eps", "v"):
         raise UsageError(
-            f"this net learns the variance of DDPM's steps, which model.process {pipeline.process.kind} does not have; set model.process eps"
+            f"this net learns the variance of steps, which model.process {pipeline.process.kind} does not have; set model.process eps"
         )
 
     def bound(prepared: Prepared, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         made, learned = pipeline.denoise_with_variance(prepared)(x, sigma)
-        return made, variational_bound(pipeline.process, x, prepared.x0, made, learned, sigma)
+        return made, variational_bound(pipeline.process, prepared.x0, made, learned, sigma)
 
     return bound
 

@@ -16,11 +16,13 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from accelerate.utils.constants import FSDP_MODEL_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from framefill.errors import JobError
+from framefill.errors import JobError, UsageError
 from framefill.training.ema import Average, Moment, Profile, reconstruct
 from framefill.training.sharding import all_whole
 
@@ -70,10 +72,15 @@ class States:
         accelerator.wait_for_everyone()
 
     def load(self, accelerator: Accelerator, averages: Sequence[Average]) -> Progress:
-        """Go back to the newest state; a fresh `Progress` when there is none. Raises JobError for a state that cannot be read."""
+        """Go back to the newest state; a fresh `Progress` when there is none.
+
+        Raises JobError for a state that cannot be read, UsageError for one of split weights where there is one process.
+        """
         state = self.newest()
         if state is None:
             return Progress()
+        if (state / f"{FSDP_MODEL_NAME}_0").exists() and accelerator.distributed_type != DistributedType.FSDP:
+            raise UsageError(f"{state} is of weights split between processes; go on in two or more, with accelerate launch or torchrun")
         try:
             accelerator.load_state(str(state))
             for average in averages:

@@ -70,12 +70,11 @@ class _ByTransNet:
         return shots_between(middle, part)
 
 
-
 def shots_between(middle: NDArray[np.bool_], part: NDArray[np.bool_]) -> list[Span]:
     """Return the shots of a clip whose frames are marked, T each, as a transition's middle and as part of one.
 
-    Marks that touch are one transition if a middle is among them: parts alone are also seen where a car fills the picture. A cut is one mark, on the last frame of the shot before it; of a longer
-    transition all frames are left out.
+    Marks that touch are one transition if a middle is among them: parts alone are also seen where a car fills the picture. A cut is one
+    mark, on the last frame of the shot before it; of a longer transition all frames are left out.
     """
     shots, begin = [], 0
     for start, end in _runs(middle | part):

@@ -28,6 +28,7 @@ class Estimate:
     optimizer: int
     averages: int
     activations: int
+    split: bool  # between processes, all but the activations
 
     @property
     def total(self) -> int:
@@ -38,10 +39,11 @@ class Estimate:
         """Say it in lines."""
         parts = ("weights", "gradients", "optimizer", "averages", "activations")
         detail = ", ".join(f"{part} {getattr(self, part) / MIB:,.0f}" for part in parts)
-        return [
+        lines = [
             f"parameters: {self.trained:,} trained, {self.frozen:,} frozen",
             f"memory for one device: about {self.total / MIB:,.0f} MiB ({detail})",
         ]
+        return [*lines, "compute.parallel fsdp: all but the activations is divided by the number of processes"] if self.split else lines
 
 
 def estimate(config: TrainConfig, objective: Objective, world: int = 1) -> Estimate:
@@ -62,6 +64,7 @@ def estimate(config: TrainConfig, objective: Objective, world: int = 1) -> Estim
         optimizer=state_bytes(objective, config.optim),
         averages=4 * trained * len(profiles_of(config.ema)),
         activations=int(per_sample * micro * (1.0 if config.compute.precision == "fp32" else 0.5)),
+        split=config.compute.parallel == "fsdp",
     )
 
 

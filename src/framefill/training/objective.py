@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -58,7 +58,8 @@ class Prepared(Protocol):
 
 
 Ready = TypeVar("Ready", bound=Prepared)
-Given = TypeVar("Given", bound=Prepared, contravariant=True)
+# What trains a learned variance: (prepared, x, sigma) -> the estimate of x0 and each number's part of the variational bound in bits.
+Bound: TypeAlias = Callable[[Ready, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Process(Protocol):
@@ -140,14 +141,6 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def compile_parts(self) -> None:
         """Compile what runs many times, in place."""
-
-
-class Bound(Protocol[Given]):
-    """What trains a learned variance."""
-
-    def __call__(self, prepared: Given, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the estimate of x0 and each number's part of the variational bound in bits, both B T C h w."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Weights, gradients and optimiser split between processes: FSDP (Zhao et al. 2023, arXiv 2304.11277) as torch's `fully_shard`, by Accelerate.
+"""Weights, gradients and optimiser split between processes: FSDP (Zhao et al. 2023, arXiv 2304.11277), `fully_shard` by Accelerate.
 
 A tensor that is split is a DTensor here: arithmetic goes on in place on each process's part; what is written, measured or sampled with is
 put together first, which every process has to take part in.

@@ -337,7 +337,7 @@ def _accelerator(config: TrainConfig, folder: Path, objective: Objective) -> Acc
     kind = accelerator.distributed_type
     if kind not in KNOWN or (kind == DistributedType.FSDP) != split:
         raise UsageError(
-            f"accelerate was configured for {kind.value}; configure it for plain processes, and set --compute.parallel fsdp to split weights"
+            f"accelerate was configured for {kind.value}; give it plain processes, and set --compute.parallel fsdp to split weights"
         )
     if trackers:
         accelerator.init_trackers("framefill", {"config": to_yaml(config)})

@@ -45,7 +45,7 @@ def scan(
     licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Written into every line.")] = "",
     cuts: Annotated[
         str,
-        typer.Option("--cuts", metavar="NAME", help="How to cut at shots: histogram, transnet (TransNetV2, finds dissolves), none, or auto."),
+        typer.Option("--cuts", metavar="NAME", help="How to cut at shots: histogram, transnet (finds dissolves too), none, or auto."),
     ] = "auto",
     min_frames: Annotated[int, typer.Option("--min-frames", metavar="N", help="Leave shorter shots out.")] = 16,
     min_side: Annotated[int, typer.Option("--min-side", metavar="PX", help="Leave smaller pictures out.")] = 64,

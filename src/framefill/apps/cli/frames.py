@@ -16,7 +16,7 @@ NewModel = Annotated[
 
 def predict(
     video: o.Video,
-    output: o.Output,
+    output: o.OneOutput,
     frames: Annotated[int, Option("--frames", metavar="N", help="How many new frames.")],
     backward: Annotated[bool, Option("--backward", help="Before the first frame, not after the last.")] = False,
     fps: o.Fps = None,
@@ -51,7 +51,7 @@ def predict(
 
 def interpolate(
     video: o.Video,
-    output: o.Output,
+    output: o.OneOutput,
     factor: Annotated[int | None, Option("--factor", metavar="K", help="K times as many frames.")] = None,
     fps: Annotated[str | None, Option("--fps", metavar="RATE", help="A constant rate, such as 60 or 60000/1001.")] = None,
     codec: o.Codec = "auto",

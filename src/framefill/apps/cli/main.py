@@ -239,7 +239,7 @@ def demo(
         bool, typer.Option("--train", help="Train a small net from nothing instead, and show what it learned: three minutes.")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", metavar="M", help="With --train: how long the training goes, 2 by default.")
+        float | None, typer.Option("--minutes", metavar="M", help="With --train: how long the training goes, 2.3 by default.")
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to put the result.")] = Path("framefill-demo"),
     debug: o.Debug = False,

@@ -15,6 +15,7 @@ MoreVideos = Annotated[list[str] | None, Option("-i", "--video", metavar="VIDEO"
 Output = Annotated[
     str, Option("-o", "--output", metavar="OUT", help="The file to write; with several inputs, the folder for one output each.")
 ]
+OneOutput = Annotated[str, Option("-o", "--output", metavar="OUT", help="The file to write, or a folder for PNG frames.")]
 Fps = Annotated[str | None, Option("--fps", metavar="RATE", help="Frames per second of a folder of frames: 25, 30000/1001.")]
 
 MaskFile = Annotated[

@@ -9,7 +9,7 @@ from framefill.apps.cli.guard import say
 from framefill.errors import UsageError
 from framefill.samples import Scene
 
-MINUTES = 2.0  # of training; the whole loop then takes three
+MINUTES = 2.3  # of training; the whole loop then takes less than three
 PACKAGES = ("accelerate", "pydantic", "yaml", "torch", "diffusers", "safetensors", "matplotlib", "scipy")
 
 

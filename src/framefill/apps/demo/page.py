@@ -94,7 +94,7 @@ def _short(story: Story) -> Markup:
     if ahead:
         lines.append(f"On clips that it never saw it is nearer to the truth than every plain method in {words.listed(ahead)}.")
     if behind:
-        lines.append(f"A plain method is nearer in {words.listed(behind)}; more minutes, and a larger net, bring it on.")
+        lines.append(f"A plain method is nearer in {words.listed(behind)}; more minutes bring it nearer.")
     return joined(*(element("p", {"class": "lead"}, line) for line in lines))
 
 

@@ -29,13 +29,13 @@ class Scale:
     held_out: int = 16
     clip_frames: int = 48
     frames: int = 8
-    side: int = 24
-    patch: int = 8
+    side: int = 16
+    patch: int = 4
     width: int = 64
     layers: int = 4
     batch: int = 16
     workers: int = 1
-    steps: int = 20  # of the sampler
+    steps: int = 10  # of the sampler; with 20 there is more grain, and 0.3 dB less
     every: int = 400  # samples between two lines of the run
 
 
@@ -46,19 +46,19 @@ def recipe(folder: Path, manifest: Path, minutes: float, scale: Scale) -> TrainC
         "hidden_size": scale.width,
         "num_layers": scale.layers,
         "num_heads": scale.width // 32,
-        "attention": "full",  # 72 tokens in all: one attention over them is faster than two, in time and in space
+        "attention": "full",  # 128 tokens in all: one attention over them is faster than two, in time and in space
     }
     return TrainConfig(
         run=RunConfig(name=RUN, folder=str(folder), samples=10_000_000, batch=scale.batch, minutes=minutes),
         data=DataConfig(manifest=str(manifest), frames=scale.frames, size=scale.side, workers=scale.workers),
         model=ModelConfig(net="vdt-tiny", options=options, process="edm"),
         tasks=dict.fromkeys(TASKS, 1.0),
-        objective=ObjectiveConfig(density="log-normal", density_mean=-0.2, density_std=1.4, mask_patch=scale.patch),
+        objective=ObjectiveConfig(density="log-normal", density_mean=0.0, density_std=1.4, mask_patch=scale.patch),
         optim=OptimConfig(kind="muon", lr=1e-2, schedule="constant", warmup=300),
         ema=EmaConfig(sigma_rel=(0.10,)),
         log=LogConfig(
             metrics_every=scale.every,
-            curves_every=4 * scale.every,
+            curves_every=16 * scale.every,
             save_every=4 * scale.every,
             validate_every=8 * scale.every,
             sample_every=0,
