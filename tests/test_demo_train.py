@@ -187,7 +187,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_recipe_is_not_gone_on_with(shown: tuple[Path, list[str]]) -> None:
-    with pytest.raises(UsageError, match="another config"):
+    with pytest.raises(UsageError, match="--folder begins anew"):
         train_demo(shown[0], 1, _quiet, replace(TINY, batch=8))
 
 

@@ -22,7 +22,7 @@ from framefill.families.vdt import VDTPipeline  # noqa: E402
 from framefill.families.vdt_filler import VDTFiller, work_size  # noqa: E402
 from framefill.families.whole import fill_whole  # noqa: E402
 from framefill.media.tasks import TASKS  # noqa: E402
-from framefill.media.tensors import mask_to_tensor, to_tensor  # noqa: E402
+from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor  # noqa: E402
 from framefill.nets.codec import Autoencoder, Codec, Pixels, load_autoencoder  # noqa: E402
 from framefill.nets.vdt import VDT, vdt_s2_paper  # noqa: E402
 
@@ -136,6 +136,12 @@ def test_a_net_with_a_prior_is_shown_the_guess_in_the_hole_and_zeros_where_nothi
     prepared = pipe.prepare(to_tensor(video), mask_to_tensor(mask))
     assert torch.equal(prepared.cond["known"][0], to_tensor(guess(video[0], mask[0]))[0])
     assert not prepared.cond["known"][1].any()
+    assert not prepared.keep.x0.any()
+    assert torch.equal(prepared.x0[1], to_tensor(video)[1]), "there is nothing to count from"
+    assert torch.allclose(prepared.x0[0] + prepared.cond["known"][0], to_tensor(video)[0], atol=1e-6)
+    assert np.array_equal(from_tensor(pipe.decode(prepared.x0, prepared)), video)
+    with pytest.raises(UsageError, match="guidance_scale is 2"):
+        pipe(video, mask, generator=noise(), guidance_scale=2)
     with pytest.raises(UsageError, match="cached latents"):
         pipe.prepare_latents(prepared.x0, prepared.keep.mask)
     with pytest.raises(UsageError, match=r"prior is 'magic', expected one of none, motion"):

@@ -2,8 +2,9 @@
 
 The three verbs are `prepare`, `denoise` and `decode`; training calls the first two. Hidden content cannot reach the net: the known content
 that it is shown is encoded from the video with the hole blanked, so that not even an autoencoder's wide view carries it over (VDT,
-arXiv 2305.13311, encodes the whole frame). Instead of a blank a net may be shown a first guess at the hole, made from what is known
-(`prior`). Known pixels are put back bit for bit.
+arXiv 2305.13311, encodes the whole frame). With a `prior` a net is shown a first guess at the hole, made from what is known, and noise and
+all are counted from it: what is learnt is the difference (as Yang et al., arXiv 2203.09481, do frame by frame). Known pixels are put back
+bit for bit.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ OVERLAP = 4  # frames that a window of a long video shares with the one before
 class Prepared:
     """A video in the net's terms: `x0` float B T C h w, clean, in the hole what training aims at; what the net is told; what is kept.
 
+    base: B T C h w, what `x0` is counted from: the known content with the guess of a net that has a prior, else zeros.
     cond, null_cond: arguments of the net, with the known content and without any. size: pixels H, W that `decode` gives.
     """
 
@@ -56,6 +58,7 @@ class Prepared:
     cond: Condition
     null_cond: Condition
     keep: Keep
+    base: Tensor
     size: tuple[int, int]
 
 
@@ -70,8 +73,8 @@ class VDTPipeline:
     """A net, the process it was trained for, the codec of its space, and what it was trained on.
 
     tasks: names from media.tasks; the call refuses others. window: frames that it was trained on; longer videos go in windows.
-    size: pixels of the shorter side that it was trained on. prior: what stands in a hole of the known content that the net is shown:
-    "none" is mid-grey, "motion" is `families.guess`. Raises UsageError for parts that do not fit each other.
+    size: pixels of the shorter side that it was trained on. prior: "none", or "motion": the net is shown the guess of `families.guess` in
+    the hole and makes only what differs from it. Raises UsageError for parts that do not fit each other.
     """
 
     def __init__(  # noqa: PLR0917 - one part after the other, as they are saved
@@ -145,7 +148,8 @@ class VDTPipeline:
         nothing = unknown.amin((2, 3, 4) if self.prior == "none" else (1, 2, 3, 4), keepdim=True) > 0
         known = torch.where(nothing, torch.zeros_like(known), known)
         x0 = known if torch.equal(seen, video) else torch.where(unknown > 0, self.codec.encode(video, generator), known)
-        return self._told(x0, known, unknown, labels, (height, width))
+        base = torch.zeros_like(known) if self.prior == "none" else known
+        return self._told(x0, known, base, unknown, labels, (height, width))
 
     def prepare_latents(self, latents: Tensor, unknown: Tensor, labels: Tensor | None = None) -> Prepared:
         """The same from cached latents B T C h w and a mask of whole frames, B T 1 h w.
@@ -160,7 +164,7 @@ class VDTPipeline:
             raise UsageError("a mask hides parts of frames, whose cached latents tell of what it hides; encode the masked video instead")
         known = torch.where(unknown > 0, torch.zeros_like(latents), latents)
         height, width = (side * self.codec.factor for side in latents.shape[-2:])
-        return self._told(latents, known, unknown, labels, (height, width))
+        return self._told(latents, known, torch.zeros_like(known), unknown, labels, (height, width))
 
     def denoise(self, prepared: Prepared) -> Denoise:
         """The denoiser (x, sigma) -> x0 of what was prepared; known positions come out as they are."""
@@ -188,7 +192,7 @@ class VDTPipeline:
     def decode(self, latents: Tensor, prepared: Prepared) -> Tensor:
         """Turn latents B T C h w into video B T 3 H W of the size that was prepared."""
         height, width = prepared.size
-        return self.codec.decode(latents)[..., :height, :width]
+        return self.codec.decode(latents + prepared.base)[..., :height, :width]
 
     @torch.no_grad()
     def __call__(  # noqa: PLR0913 - the names are those of diffusers' pipelines
@@ -212,6 +216,10 @@ class VDTPipeline:
         window where that is less): "chain" takes them as known from the window before, "blend" makes them twice and cross-fades.
         Raises MaskMismatch for a mask of another size, UsageError for an untrained task and for windows that cannot be.
         """
+        if guidance_scale != 1 and self.prior != "none":
+            raise UsageError(
+                f"guidance_scale is {guidance_scale}, and this net counts from a guess that it cannot do without; leave it at 1"
+            )
         clips, holes = _as_batch(video, mask)
         overlap = min(OVERLAP, self.window // 2) if overlap is None else overlap
         chained = windows == "chain"
@@ -277,12 +285,12 @@ class VDTPipeline:
         frames, holes = from_tensor(torch.where(mask > 0, blank, video)), (mask[:, :, 0] > 0).cpu().numpy()
         return to_tensor(np.stack([guess(*clip) for clip in zip(frames, holes, strict=True)])).to(video)
 
-    def _told(self, x0: Tensor, known: Tensor, unknown: Tensor, labels: Tensor | None, size: tuple[int, int]) -> Prepared:
+    def _told(self, x0: Tensor, known: Tensor, base: Tensor, unknown: Tensor, labels: Tensor | None, size: tuple[int, int]) -> Prepared:
         cond = {"mask": unknown, "known": known}
         blind = {"mask": torch.ones_like(unknown), "known": torch.zeros_like(known)}
         if labels is not None:
             cond["labels"] = labels
-        return Prepared(x0, cond, blind, Keep(known, unknown), size)
+        return Prepared(x0 - base, cond, blind, Keep(known - base, unknown), base, size)
 
     @property
     def _precond(self) -> Precond:

@@ -97,7 +97,11 @@ def _train(folder: Path, config: TrainConfig, say: Say) -> float:
         return spent
     say(f"2/4 training for {config.run.minutes:.2g} minutes; Ctrl-C stops it, and the same command goes on")
     begun = time.monotonic()
-    build_trainer(config).fit()
+    trainer = build_trainer(config)
+    try:
+        trainer.fit()
+    except UsageError as error:  # the trainer finds another config there: nothing else of it is the user's
+        raise UsageError(f"{folder} was begun in another place, or by another version; another --folder begins anew") from error
     spent += (time.monotonic() - begun) / 60
     write_text(folder / RUN / SPENT, f"{spent:.4f}\n")
     return spent
