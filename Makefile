@@ -11,7 +11,7 @@ TORCH ?= torch
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-weights lint format docs bench picture clean FORCE
+.PHONY: help demo test test-weights test-learning lint format docs bench picture clean FORCE
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -20,11 +20,14 @@ demo: $(VENV)/.run  ## install, remove a person from the sample clip, say where 
 	@$(BIN)/framefill demo --folder demo
 
 test: $(VENV)/.test  ## install what the tests need, run them
-	$(BIN)/python -m pytest -m "not weights" $(ARGS)
+	$(BIN)/python -m pytest -m "not weights and not learning" $(ARGS)
 
 test-weights: $(VENV)/.test  ## get the weights of the networks that measure (255 MB), run the tests that need them
 	$(BIN)/framefill weights get all
 	$(BIN)/python -m pytest -m weights $(ARGS)
+
+test-learning: $(VENV)/.test  ## train small nets for half an hour and see that they learned
+	$(BIN)/python -m pytest -m learning $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.lint  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

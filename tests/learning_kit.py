@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from framefill.families.vdt import VDTPipeline
@@ -29,13 +28,11 @@ from framefill.training.config import (
 from framefill.training.dataflow import ClipLoader
 from framefill.training.journal import read_records
 from framefill.training.trainer import Trainer
-from framefill.training.validate import HELD_OUT
 
 T, SIDE = 8, 32
 # 16 tokens a frame, 0.083 GMAC a clip and forward.
 NET: dict[str, bool | int | float | str] = {"patch_size": 8, "hidden_size": 96, "num_layers": 4, "num_heads": 4}
 Process = Literal["flow", "eps"]
-Mask = NDArray[np.bool_]
 
 
 @dataclass
@@ -92,12 +89,12 @@ class Recipe:
     process: Process = "flow"
     options: Options = ()
 
-    def config(self, folder: Path, start: str = "") -> TrainConfig:
-        """The run's config; start: a saved model's folder."""
+    def config(self, folder: Path) -> TrainConfig:
+        """The run's config."""
         return TrainConfig(
             run=RunConfig(name="run", folder=str(folder), samples=self.samples, batch=8),
             data=DataConfig(frames=T, size=SIDE, workers=0),
-            model=ModelConfig(process=self.process, options={"modulation": "block", **NET, **dict(self.options)}, start=start),
+            model=ModelConfig(process=self.process, options={"modulation": "block", **NET, **dict(self.options)}),
             tasks=dict.fromkeys(self.tasks, 1.0),
             objective=ObjectiveConfig(density="uniform" if self.process == "eps" else "logit-normal", mask_patch=8),
             optim=OptimConfig(kind="muon", lr=6e-3, warmup=self.samples // 20, final=0.02),
@@ -121,22 +118,6 @@ class Learned:
         """The saved model."""
         return VDTPipeline.from_pretrained(self.folder)
 
-    def loss(self, task: str, clips: list[Frames], draws: int = 4) -> float:
-        """The loss of a task on clips, over `draws` masks, noises and levels a clip that are the same for every net."""
-        objective = build_objective(self.recipe.config(self.folder, str(self.folder)))
-        with torch.no_grad():
-            parts = [
-                objective(
-                    {
-                        "video": torch.from_numpy(clip)[None].repeat(draws, 1, 1, 1, 1),
-                        "position": torch.arange(HELD_OUT + number * draws, HELD_OUT + (number + 1) * draws),
-                        "task": torch.full((draws,), self.recipe.tasks.index(task)),
-                    }
-                )["loss"]
-                for number, clip in enumerate(clips)
-            ]
-        return float(torch.stack(parts).mean())
-
 
 def train(recipe: Recipe, folder: Path) -> Learned:
     """Train through the whole core: objective, loader, trainer, averages, saved model."""
@@ -144,17 +125,3 @@ def train(recipe: Recipe, folder: Path) -> Learned:
     model = Trainer(config, build_objective(config), ClipLoader(Shapes(recipe.kind, recipe.clips, seed=1), 0)).fit()
     losses = tuple(record["loss"] for record in read_records(folder / "run") if "loss" in record)
     return Learned(recipe, model, losses, time.process_time() - begin)
-
-
-def made_psnr(made: Frames, truth: Frames, mask: Mask) -> float:
-    """PSNR in dB of the pixels that `mask` T H W marks, over all of them at once."""
-    error = np.square(made[mask].astype(np.float64) - truth[mask]).mean()
-    return float(10 * np.log10(255**2 / error))
-
-
-def centre_of(picture: Frames) -> NDArray[np.float64]:
-    """Where the thing stands, (row, column): the centroid of how far each pixel is from the ground, the picture's median colour."""
-    away = np.abs(picture.astype(np.float64) - np.median(picture, (0, 1))).sum(2)
-    weight = np.where(away > away.max() / 3, away, 0.0)
-    y, x = np.mgrid[0:SIDE, 0:SIDE]
-    return np.array([(weight * y).sum(), (weight * x).sum()]) / weight.sum()

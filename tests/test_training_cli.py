@@ -198,7 +198,8 @@ def test_procedural_clips_beside_footage_are_named_in_the_provenance(tmp_path: P
     alone = build_footage(small("--data.manifest", str(manifest)))
     mixed = build_footage(small("--data.manifest", str(manifest), "--data.procedural", "0.75"))
     assert len(mixed.train) == 4 * len(alone.train)
-    assert "rocedural" in mixed.provenance.about and "rocedural" not in alone.provenance.about
+    assert "rocedural" in mixed.provenance.about
+    assert "rocedural" not in alone.provenance.about
     with pytest.raises(UsageError, match=r"data\.procedural.*manifest"):
         small("--data.procedural", "0.5")
     with pytest.raises(UsageError, match=r"data\.procedural is 1"):

@@ -260,7 +260,8 @@ def load_vdt(folder: str | Path) -> VDT:
     try:
         net, found = VDT.from_pretrained(folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"cannot read the net in {folder}: {str(error).strip().splitlines()[0]}") from error
+        told, _, _ = str(error).strip().splitlines()[0].partition(". If you")  # what follows is advice to those who call diffusers
+        raise WeightsError(f"cannot read the net in {folder}: {told}") from error
     for kind, keys in (("lack", found["missing_keys"]), ("hold unknown", found["unexpected_keys"])):
         if keys:
             raise WeightsError(f"the weights in {folder} {kind} {len(keys)} tensors ({min(keys)}, ...); they belong to another net")
