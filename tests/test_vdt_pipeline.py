@@ -326,6 +326,8 @@ def test_a_saved_pipeline_comes_back_and_is_not_an_untrained_one(codec: str, tmp
     loaded = VDTPipeline.from_pretrained(tmp_path)
     assert (loaded.tasks, loaded.window, loaded.size, loaded.process.kind) == (("predict", "generate"), 7, 16, "edm")
     assert loaded.prior == "motion"
+    loaded.save_pretrained(tmp_path / "again")
+    assert str(tmp_path) not in (tmp_path / "again" / "transformer" / "config.json").read_text(), "no path of this machine travels along"
     video, mask = clip(), masked("predict")
     trained, again = (which(video, mask, num_inference_steps=2, generator=noise()).frames for which in (pipe, loaded))
     assert np.array_equal(trained, again)

@@ -21,7 +21,8 @@ from framefill.data.manifest import read_manifest
 from framefill.families.trained import SHIPPED
 from framefill.families.vdt import VDTPipeline
 from framefill.media.synthetic import make_clip
-from framefill.training.config import TrainConfig, from_tree, read_yaml
+from framefill.training.card import without_places
+from framefill.training.config import TrainConfig, from_tree, read_yaml, to_tree
 from framefill.training.journal import read_records
 
 MOST_BYTES = 8_000_000
@@ -32,7 +33,9 @@ def main() -> None:
     """Ship a run's model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--begun", type=Path, help="the run whose model this one started from, if any")
     parser.add_argument("--clips", type=int, default=64, help="clips of the figures in the card")
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 20], help="sampler steps of the figures in the card")
     args = parser.parse_args()
     config = from_tree(read_yaml(args.run / "config.yaml"))
     target = SHIPPED / config.run.name
@@ -40,9 +43,12 @@ def main() -> None:
     shutil.rmtree(new, ignore_errors=True)
     save_half(args.run / "model", new)
     shutil.copy(args.run / "curves.png", new / "curves.png")
-    (new / "provenance.json").write_text(json.dumps(provenance(config, args.run), indent=1) + "\n", encoding="utf-8")
+    (new / "provenance.json").write_text(json.dumps(provenance(config, args.run, args.begun), indent=1) + "\n", encoding="utf-8")
     figures = subprocess.run(
-        [sys.executable, "benchmarks/tasks.py", str(new), "--clips", str(args.clips)], check=True, capture_output=True, text=True
+        [sys.executable, "benchmarks/tasks.py", str(new), "--clips", str(args.clips), "--steps", *map(str, args.steps)],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.replace(new.name, target.name)
     card = (args.run / "model" / "README.md").read_text(encoding="utf-8")
     (new / "README.md").write_text(f"{card}\n## Figures\n\n{figures}\n## Curve\n\n![loss over samples](curves.png)\n", encoding="utf-8")
@@ -71,19 +77,27 @@ def save_half(model: Path, target: Path) -> None:
     print(f"half precision is {apart:.1f} dB from the trained weights")
 
 
-def provenance(config: TrainConfig, run: Path) -> dict[str, object]:
-    """Say what the weights learned from, clip by clip, and how; no path of the machine that trained."""
-    clips = read_manifest(Path(config.data.manifest)) if config.data.manifest else []
+def provenance(config: TrainConfig, run: Path, begun: Path | None) -> dict[str, object]:
+    """Say what the weights learned from, file by file, and how; no path of the machine that trained."""
+    files: dict[str, dict[str, object]] = {}
+    for clip in read_manifest(Path(config.data.manifest)) if config.data.manifest else []:
+        new = {"name": clip.path.name, "split": clip.split, "licence": clip.licence, "sha256": clip.sha256, "frames": 0}
+        row = files.setdefault(clip.sha256, new)
+        row["frames"] = int(str(row["frames"])) + clip.end - clip.start
     return {
-        "procedural_share": config.data.procedural if clips else 1.0,
+        "procedural_share": config.data.procedural if files else 1.0,
         "procedural": "made by framefill.media.synthetic as they were needed",
         "samples": int(read_records(run)[-1]["samples"]),
-        "clips": [
-            {"name": c.path.name, "start": c.start, "end": c.end, "split": c.split, "licence": c.licence, "sha256": c.sha256} for c in clips
-        ],
-        "seed": config.run.seed,
+        "begun_from": None if begun is None else recipe_of(begun),
+        "files": list(files.values()),
         "recipe": "README.md",
     }
+
+
+def recipe_of(run: Path) -> dict[str, object]:
+    """Return the samples and the settings of an earlier run."""
+    config = from_tree(read_yaml(run / "config.yaml"))
+    return {"samples": int(read_records(run)[-1]["samples"]), "config": to_tree(without_places(config))}
 
 
 if __name__ == "__main__":

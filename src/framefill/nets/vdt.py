@@ -265,6 +265,7 @@ def load_vdt(folder: str | Path) -> VDT:
     for kind, keys in (("lack", found["missing_keys"]), ("hold unknown", found["unexpected_keys"])):
         if keys:
             raise WeightsError(f"the weights in {folder} {kind} {len(keys)} tensors ({min(keys)}, ...); they belong to another net")
+    net.register_to_config(_name_or_path="")  # diffusers notes where a net was read, and would write that into the next folder
     return net
 
 

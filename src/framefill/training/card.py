@@ -51,7 +51,7 @@ def write_card(folder: Path, config: TrainConfig, objective: Objective, progress
         "## Data\n",
         _data(provenance),
         "## Recipe\n",
-        f"```yaml\n{to_yaml(_without_places(config))}```\n",
+        f"```yaml\n{to_yaml(without_places(config))}```\n",
         "Run it again with `framefill train PRESET --config config.yaml`, with the text above as config.yaml.\n",
     ]
     (folder / "model").mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _front(config: TrainConfig, provenance: Provenance | None) -> str:
     return "\n".join([*lines, "---", ""])
 
 
-def _without_places(config: TrainConfig) -> TrainConfig:
+def without_places(config: TrainConfig) -> TrainConfig:
     """The recipe with the names of files and folders, not where they lay on the machine that trained."""
     data = config.data
     return replace(
