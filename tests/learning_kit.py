@@ -28,6 +28,7 @@ from framefill.training.config import (
 from framefill.training.dataflow import ClipLoader
 from framefill.training.journal import read_records
 from framefill.training.trainer import Trainer
+from framefill.training.validate import HELD_OUT
 
 T, SIDE = 8, 32
 # 16 tokens a frame, 0.083 GMAC a clip and forward.
@@ -89,12 +90,12 @@ class Recipe:
     process: Process = "flow"
     options: Options = ()
 
-    def config(self, folder: Path) -> TrainConfig:
-        """The run's config."""
+    def config(self, folder: Path, start: str = "") -> TrainConfig:
+        """The run's config; start: a saved model's folder."""
         return TrainConfig(
             run=RunConfig(name="run", folder=str(folder), samples=self.samples, batch=8),
             data=DataConfig(frames=T, size=SIDE, workers=0),
-            model=ModelConfig(process=self.process, options={"modulation": "block", **NET, **dict(self.options)}),
+            model=ModelConfig(process=self.process, options={"modulation": "block", **NET, **dict(self.options)}, start=start),
             tasks=dict.fromkeys(self.tasks, 1.0),
             objective=ObjectiveConfig(density="uniform" if self.process == "eps" else "logit-normal", mask_patch=8),
             optim=OptimConfig(kind="muon", lr=6e-3, warmup=self.samples // 20, final=0.02),
@@ -117,6 +118,22 @@ class Learned:
     def pipeline(self) -> VDTPipeline:
         """The saved model."""
         return VDTPipeline.from_pretrained(self.folder)
+
+    def loss(self, task: str, clips: list[Frames], draws: int = 4) -> float:
+        """The loss of a task on clips, over `draws` masks, noises and levels a clip that are the same for every net."""
+        objective = build_objective(self.recipe.config(self.folder, str(self.folder)))
+        with torch.no_grad():
+            parts = [
+                objective(
+                    {
+                        "video": torch.from_numpy(clip)[None].repeat(draws, 1, 1, 1, 1),
+                        "position": torch.arange(HELD_OUT + number * draws, HELD_OUT + (number + 1) * draws),
+                        "task": torch.full((draws,), self.recipe.tasks.index(task)),
+                    }
+                )["loss"]
+                for number, clip in enumerate(clips)
+            ]
+        return float(torch.stack(parts).mean())
 
 
 def train(recipe: Recipe, folder: Path) -> Learned:

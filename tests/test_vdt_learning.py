@@ -16,6 +16,7 @@ from learning_kit import SIDE, Recipe, Shapes, T, train  # noqa: E402
 
 from framefill.evaluation.metrics.pixels import mean_psnr, psnr  # noqa: E402
 
+SEVEN = ("predict", "backward", "interpolate", "generate", "single", "random", "completion")
 pytestmark = [pytest.mark.slow, pytest.mark.learning]
 
 
@@ -41,3 +42,10 @@ def test_eight_clips_are_learned_by_heart(tmp_path: Path) -> None:
     scores = [mean_psnr(psnr(one[2:], clip[2:]), "cap") for one, clip in zip(made, clips, strict=True)]
     assert np.mean(net.losses[-5:]) < 0.05  # measured: 0.018
     assert np.mean(scores) > 24  # measured: 29.0
+
+
+def test_one_net_for_seven_tasks_is_hardly_worse_than_seven_nets(tmp_path: Path) -> None:
+    clips = Shapes("disc", 48, seed=2).clips()
+    unified = train(Recipe("disc", SEVEN, 2_400), tmp_path / "all")
+    ratios = {task: unified.loss(task, clips) / train(Recipe("disc", (task,), 2_400), tmp_path / task).loss(task, clips) for task in SEVEN}
+    assert max(ratios.values()) < 1.3, ratios  # measured: 1.05 (predict, backward, completion) to 1.15 (interpolate)
