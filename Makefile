@@ -11,7 +11,7 @@ TORCH ?= torch
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-weights test-learning lint format docs bench picture clean FORCE
+.PHONY: help demo test test-weights test-learning lint format docs bench bench-train picture clean FORCE
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ docs: $(VENV)/.docs  ## the documentation as HTML in site/
 
 bench: $(VENV)/.run  ## the figures of the README, measured here
 	$(BIN)/python benchmarks/fill.py $(ARGS)
+
+bench-train: $(VENV)/.test  ## the figures of training and of the weights that come along, measured here
+	$(BIN)/python benchmarks/training.py $(ARGS)
+	$(BIN)/python benchmarks/tasks.py
 
 picture: $(VENV)/.run  ## the README's picture, made by the program
 	$(BIN)/python tools/make_readme_picture.py docs/before-mask-after.jpg
