@@ -27,6 +27,15 @@ def cover(meta: VideoMeta, size: tuple[int, int]) -> tuple[int, int]:
     return max(size[0], round(meta.height * scale)), max(size[1], round(width * scale))
 
 
+def nearer(covering: tuple[int, int], source: tuple[int, int], zoom: float, rng: Generator) -> tuple[int, int]:
+    """Draw height and width between what just covers a crop and `zoom` times that, log-uniformly; never larger than the source."""
+    if zoom == 1:
+        return covering
+    most = max(1.0, min(zoom, source[0] / covering[0], source[1] / covering[1]))
+    scale = float(np.exp(rng.uniform(0, np.log(most))))
+    return max(covering[0], round(covering[0] * scale)), max(covering[1], round(covering[1] * scale))
+
+
 def crop(frames: NDArray[np.uint8], size: tuple[int, int], place: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Cut `size` (height, width) out of frames T H W 3, at `place` in [0, 1] of the way down and to the right."""
     top, left = (round(float(where) * (whole - part)) for where, whole, part in zip(place, frames.shape[1:3], size, strict=True))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from framefill.data.crop import MIDDLE, cover, crop, maybe_flipped, pair
+from framefill.data.crop import MIDDLE, cover, crop, maybe_flipped, nearer, pair
 from framefill.data.footage import Footage
 from framefill.data.manifest import Clip, Split
 from framefill.data.windows import Sampling, chosen_clips, windows_of
@@ -44,7 +44,8 @@ class ClipDataset(Dataset[Item]):
 
     manifest: a path or clips. fps: the wanted rate, met by leaving frames out; None takes every frame. split: which clips; None all.
     sampling: "random" draws the start and the place of the crop; "strided" takes a start every `stride` frames at the wanted rate
-    (None: one after the other) and the middle. flip: the probability of mirroring left and right; 0 where left and right matter.
+    (None: one after the other) and the middle. flip: the probability of mirroring left and right; 0 where left and right matter. zoom:
+    clips are cut out of pictures up to so many times larger than what just covers `size`, and no larger than their source.
     Clips that are too short, or slower than `fps`, are left out: `left_out` counts them. Raises UsageError when none is left.
     """
 
@@ -60,11 +61,13 @@ class ClipDataset(Dataset[Item]):
         sampling: Sampling = "random",
         stride: int | None = None,
         flip: float = 0.5,
+        zoom: float = 1.0,
     ) -> None:
         if frames < 1 or (fps is not None and fps <= 0) or (stride is not None and stride < 1):
             raise UsageError(f"frames {frames}, fps {fps}, stride {stride}: expected numbers above 0")
         self.frames, self.size = frames, pair(size)
-        self.seed, self.sampling, self.flip = seed, sampling, flip if sampling == "random" else 0.0
+        self.seed, self.sampling = seed, sampling
+        self.flip, self.zoom = (flip, zoom) if sampling == "random" else (0.0, 1.0)
         chosen = chosen_clips(manifest, split)
         found = [windows_of(clip, frames, fps, sampling, stride) for clip in chosen]
         self.left_out = sum(not each for each in found)
@@ -88,7 +91,8 @@ class ClipDataset(Dataset[Item]):
         numbers = window.draw(rng, self.frames)
         footage = self._footage(window.clip)
         place = rng.random(2) if self.sampling == "random" else MIDDLE
-        clip = crop(np.stack(footage.read(numbers, cover(footage.meta, self.size))), self.size, place)
+        size = nearer(cover(footage.meta, self.size), (footage.meta.height, footage.meta.width), self.zoom, rng)
+        clip = crop(np.stack(footage.read(numbers, size)), self.size, place)
         return {"video": torch.from_numpy(maybe_flipped(clip, rng, self.flip)), "index": index}
 
     def _footage(self, clip: Clip) -> Footage:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from framefill.data.crop import crop, maybe_flipped, pair
+from framefill.data.crop import crop, maybe_flipped, nearer, pair
 from framefill.data.dataset import Item
 from framefill.data.footage import resized
 from framefill.data.shards import Member, shards_of
@@ -28,12 +28,14 @@ BUFFER = 64  # pieces that a stream mixes
 class ShardDataset(Dataset[Item]):
     """Pieces of packed clips by number, from shards on a disk that can seek: item `i` is a pure function of (seed, epoch, i).
 
-    Each item is `frames` frames at `size`, cut out of its piece at a random time and place, mirrored with probability `flip`. Pieces that
-    are too short are left out (`left_out`). Raises UnreadableMedia when shards are missing, UsageError when no piece is long enough.
+    Each item is `frames` frames at `size`, cut out of its piece at a random time and place, mirrored with probability `flip`; out of
+    a picture up to `zoom` times larger than what just covers the crop. Pieces that are too short are left out (`left_out`). Raises
+    UnreadableMedia when shards are missing, UsageError when no piece is long enough.
     """
 
-    def __init__(self, folder: str | Path, frames: int, size: int | tuple[int, int], seed: int = 0, *, flip: float = 0.5) -> None:
-        self.frames, self.size, self.seed, self.flip = frames, pair(size), seed, flip
+    def __init__(self, folder: str | Path, frames: int, size: int | tuple[int, int], seed: int = 0, *, flip: float = 0.5, zoom: float = 1.0
+    ) -> None:
+        self.frames, self.size, self.seed, self.flip, self.zoom = frames, pair(size), seed, flip, zoom
         self._epoch = 0
         entries = [entry for path in shards_of(folder) for entry in _entries(path)]
         self.pieces = sorted((entry for entry in entries if entry.frames >= frames), key=lambda entry: entry.number)
@@ -74,13 +76,14 @@ class ShardStream(IterableDataset[Item]):
         seed: int = 0,
         *,
         flip: float = 0.5,
+        zoom: float = 1.0,
         rank: int = 0,
         world: int = 1,
         buffer: int = BUFFER,
     ) -> None:
         if not 0 <= rank < world or buffer < 1:
             raise UsageError(f"rank {rank} of {world}, buffer {buffer}: expected a rank below the world's size, and 1 or more")
-        self.frames, self.size, self.seed, self.flip = frames, pair(size), seed, flip
+        self.frames, self.size, self.seed, self.flip, self.zoom = frames, pair(size), seed, flip, zoom
         self._shards, self._rank, self._world, self._buffer = shards_of(folder), rank, world, buffer
         self._epoch = 0
 
@@ -163,7 +166,7 @@ def _drawn(members: Sequence[Member], frames: int, wanted: ShardDataset | ShardS
     rng = np.random.default_rng([wanted.seed, epoch, number])
     start = int(rng.integers(0, frames - wanted.frames, endpoint=True))
     place = rng.random(2)
-    clip = crop(_covering(_decode(members, start, wanted.frames), wanted.size), wanted.size, place)
+    clip = crop(_covering(_decode(members, start, wanted.frames), wanted.size, wanted.zoom, rng), wanted.size, place)
     return {"video": torch.from_numpy(maybe_flipped(clip, rng, wanted.flip)), "index": number}
 
 
@@ -183,13 +186,14 @@ def _picture(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _covering(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Shrink packed frames until they just cover `size`; making them larger would invent what was thrown away, and is refused."""
+def _covering(frames: NDArray[np.uint8], size: tuple[int, int], zoom: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Shrink packed frames until they just cover `size`, or by up to `zoom` less; making them larger would invent what was thrown away, and is refused."""
     scale = max(size[0] / frames.shape[1], size[1] / frames.shape[2])
     if scale > 1:
         came = f"{frames.shape[2]}x{frames.shape[1]}"
         raise UsageError(f"clips are packed at {came}, {size[1]}x{size[0]} was asked for; pack them with a larger --size")
-    target = max(size[0], round(frames.shape[1] * scale)), max(size[1], round(frames.shape[2] * scale))
+    covering = max(size[0], round(frames.shape[1] * scale)), max(size[1], round(frames.shape[2] * scale))
+    target = nearer(covering, (frames.shape[1], frames.shape[2]), zoom, rng)
     return np.stack([resized(frame, target) for frame in frames])
 
 

@@ -1,0 +1,152 @@
+"""The light network as a pipeline: a video and a mask in, the same video with the masked part made, in one pass and on a CPU.
+
+`prepare` fills the hole smoothly, from the known pixels alone; `make` lets the net say what to change in it. Training calls these two,
+inference no other way. A net that has learnt nothing so gives the smooth fill, and what was hidden cannot reach it. Known pixels are put
+back bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from framefill.errors import MaskMismatch, UsageError, WeightsError
+from framefill.media.tasks import TASKS
+from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
+from framefill.media.windows import Plan, assemble
+from framefill.nets.light import Light, load_light
+
+Frames = NDArray[np.uint8]  # T H W 3
+Mask = NDArray[np.bool_]  # T H W
+INDEX = "model_index.json"
+OVERLAP = 4  # frames that two windows share, at most; cross-faded
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A video in the net's terms: `given` float B T 3 H W in [-1, 1], its hole filled smoothly; `mask` float B T 1 H W, 1 = unknown."""
+
+    given: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a pipeline's call gives: `frames` uint8 T H W 3, equal to the video wherever the mask is False."""
+
+    frames: Frames
+
+
+class LightPipeline:
+    """A net and what it was trained on.
+
+    tasks: names from media.tasks. window: frames that it sees at once; longer videos go in windows that are cross-faded. size: pixels of
+    the square crops that it was trained on. Raises UsageError for a task that does not exist.
+    """
+
+    def __init__(self, net: Light, tasks: Sequence[str], window: int = 12, size: int = 128) -> None:
+        if unknown := sorted(set(tasks) - set(TASKS)):
+            raise UsageError(f"unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
+        self.net = net
+        self.tasks = tuple(tasks)
+        self.window = window
+        self.size = size
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> LightPipeline:
+        """Read a pipeline that `save_pretrained` wrote; the net is ready for inference.
+
+        Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
+        """
+        folder = Path(folder)
+        try:
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            if index["_class_name"] != cls.__name__:
+                raise WeightsError(f"{folder} holds a {index['_class_name']}, expected a {cls.__name__}")
+            made = cls(load_light(folder / "net").eval(), index["tasks"], index["window"], index["size"])
+        except OSError as error:
+            raise WeightsError(f"no pipeline in {folder}: {error.strerror}; give a folder with {INDEX}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise WeightsError(f"{folder / INDEX} is damaged or of another version: {error!r}") from error
+        return made
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write the folder that `from_pretrained` reads: model_index.json and net/."""
+        folder = Path(save_directory)
+        self.net.save_pretrained(folder / "net", safe_serialization=True)
+        index = {"_class_name": type(self).__name__, "net": ["framefill.nets.light", "Light"]}
+        told = {"tasks": list(self.tasks), "window": self.window, "size": self.size}
+        (folder / INDEX).write_text(json.dumps(index | told, indent=2) + "\n", encoding="utf-8")
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> LightPipeline:
+        """Move the net, and cast it; returns itself."""
+        nn.Module.to(self.net, device, dtype)  # that of diffusers warns of modules to be kept in float32, of which there are none
+        return self
+
+    def prepare(self, video: Tensor, mask: Tensor) -> Prepared:
+        """Fill the hole of video B T 3 H W in [-1, 1] smoothly; mask B T 1 H W, 1 = unknown. What stands in the hole is not looked at."""
+        hole = mask > 0
+        filled = smooth(torch.where(hole, torch.zeros_like(video), video).flatten(0, 1), (~hole).to(video).flatten(0, 1))
+        return Prepared(torch.where(hole, filled.unflatten(0, video.shape[:2]), video), hole.to(video))
+
+    def make(self, prepared: Prepared) -> Tensor:
+        """Make the hole: float B T 3 H W, about [-1, 1], equal to `given` where the mask is 0."""
+        dtype = self.net.dtype
+        change = self.net(prepared.given.to(dtype), prepared.mask.to(dtype))
+        return prepared.given + change.to(prepared.given.dtype)
+
+    @torch.no_grad()
+    def __call__(self, video: Frames, mask: Mask, *, overlap: int = OVERLAP) -> Output:
+        """Make what `mask` (bool T H W, True = unknown) hides of `video` (uint8 T H W 3), whatever stands there.
+
+        A clip longer than `window` is made in windows that share `overlap` frames and are cross-faded there. Frames without a hole pass
+        as they are. Raises MaskMismatch for a mask of another size, UsageError for an overlap that cannot be.
+        """
+        if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
+            raise UsageError(f"video is {video.dtype} {video.shape}, expected uint8 T H W 3")
+        if mask.dtype != np.bool_ or mask.shape != video.shape[:-1]:
+            raise MaskMismatch(f"mask is {mask.dtype} {mask.shape}, video is {video.shape}; expected bool {video.shape[:-1]}")
+        if not mask.any():
+            return Output(video)
+        frames = np.stack([np.asarray(frame, np.uint8) for frame in assemble(self._windows(video, mask, overlap))])
+        return Output(np.where(mask[..., None], frames, video))
+
+    def _windows(self, video: Frames, mask: Mask, overlap: int) -> Iterator[tuple[object, Frames]]:
+        for window in Plan("blend", self.window, min(overlap, self.window // 2)).windows(len(video)):
+            part = slice(window.start, window.stop)
+            yield window, self.fill(video[part], mask[part])
+
+    @torch.no_grad()
+    def fill(self, frames: Frames, mask: Mask) -> Frames:
+        """Make the hole of frames that the net sees at once, uint8 T H W 3; only the hole differs from them."""
+        if not mask.any():
+            return frames
+        device = self.net.device
+        made = self.make(self.prepare(to_tensor(frames).to(device), mask_to_tensor(mask).to(device)))
+        return np.where(mask[..., None], from_tensor(made)[0], frames)
+
+
+def smooth(picture: Tensor, known: Tensor) -> Tensor:
+    """Fill pictures float N C H W where `known` (N 1 H W) is 0 from ever wider surroundings; what is known stays, nothing known: zeros.
+
+    Pull-push (Gortler et al., The Lumigraph, SIGGRAPH 1996) on batches: means of known pixels by halves, spread back bilinearly.
+    """
+    if min(picture.shape[-2:]) == 0 or bool((known > 0).all()):
+        return picture
+    height, width = picture.shape[-2:]
+    if height == width == 1:
+        return picture * known
+    sides = (0, width % 2, 0, height % 2)
+    share = functional.avg_pool2d(functional.pad(known, sides), 2)
+    mean = functional.avg_pool2d(functional.pad(picture * known, sides), 2) / share.clamp_min(1e-6)
+    wide = smooth(mean * (share > 0), (share > 0).to(known))
+    spread = functional.interpolate(wide, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+    return torch.where(known > 0, picture, spread)
