@@ -18,8 +18,8 @@ from framefill.families.base import KNOWN, Filled, Span
 
 HEIGHT, WIDTH = 40, 56
 LEAVES = {"propagate", "flow"}  # families that leave what no frame shows
-TRAINED = "a trained folder"
-EVERY = pytest.mark.parametrize("name", [*(name for name in FAMILIES if name not in families.TRAINED), TRAINED], indirect=True)
+FOLDERS = {"a trained folder": "trained", "a light net": "light", "a published light net": "light_compat"}  # and the fixtures that make them
+EVERY = pytest.mark.parametrize("name", [*(name for name in FAMILIES if name not in families.TRAINED), *FOLDERS], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +42,35 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def light(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a tiny light net whose weights are random, no zeros."""
+    pytest.importorskip("torch")
+    from light_kit import small_pipeline
+
+    folder = tmp_path_factory.mktemp("light")
+    small_pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def light_compat(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a tiny net of the published kind, made at random and said to be trained on every task."""
+    torch = pytest.importorskip("torch")
+    from framefill.families.light_compat import LightCompatPipeline
+    from framefill.media.tasks import TASKS
+    from framefill.nets.light_compat import LightCompat
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("light-compat")
+    LightCompatPipeline(LightCompat(channels=4).eval(), list(TASKS)).save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A model's name: a family of the table, or the folder of a trained one."""
-    return str(request.getfixturevalue("trained")) if request.param == TRAINED else str(request.param)
+    return str(request.getfixturevalue(FOLDERS[request.param])) if request.param in FOLDERS else str(request.param)
 
 
 def walk(count: int, step: int = 1, height: int = HEIGHT, width: int = WIDTH) -> Frames:

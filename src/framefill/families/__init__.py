@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
 from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
-from framefill.families.trained import SHIPPED, Sampling, Trained, folder_of
+from framefill.families.trained import SHIPPED, Sampling, Trained, class_in, folder_of
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,21 @@ def get(name: str, sampling: Sampling | None = None) -> Filler:
                 f"--model {TRAINED[0]}"
             )
         return FAMILIES[name].make()
-    return load(name, sampling or Sampling())
+    folder = folder_of(name)
+    return load(name, Sampling()) if folder is None else _read(folder, sampling or Sampling())
 
 
 def load(name: str, sampling: Sampling) -> Trained:
-    """Make a trained model by the name of shipped weights or by its folder. Raises UsageError and WeightsError as `get` does."""
+    """Make a trained model that makes whole frames, by the name of shipped weights or by its folder.
+
+    Raises UsageError and WeightsError as `get` does, and UsageError for a model that only fills holes.
+    """
     folder = folder_of(name)
     if folder is not None:
-        from framefill.families.vdt_filler import load_filler
-
-        return load_filler(folder, sampling)
+        made = _read(folder, sampling)
+        if not isinstance(made, Trained):
+            raise UsageError(f"{name} fills holes and makes no whole frames; --model {TRAINED[0]} does, and so does a folder of such a net")
+        return made
     if name in TRAINED:
         raise WeightsError(f"the weights of {name} are not in this installation ({SHIPPED / name}); install framefill anew, or train them")
     if name in FAMILIES:
@@ -51,11 +58,52 @@ def load(name: str, sampling: Sampling) -> Trained:
     raise UsageError(f"no model is called {name!r}; there are {', '.join(FAMILIES)}, and folders with a model_index.json")
 
 
+def _read(folder: Path, sampling: Sampling) -> Filler:
+    """Make the filler of whatever pipeline a folder holds."""
+    name = class_in(folder)
+    if name not in PIPELINES:
+        raise WeightsError(f"{folder} holds a {name}, expected one of {', '.join(PIPELINES)}; was it saved by another program?")
+    return PIPELINES[name](folder, sampling)
+
+
+def _vdt(folder: Path, sampling: Sampling) -> Filler:
+    from framefill.families.vdt_filler import load_filler
+
+    return load_filler(folder, sampling)
+
+
+def made_by(name: str) -> Path | None:
+    """The folder of the weights by which a model makes what no frame shows; None where it does without.
+
+    `auto` takes the light net that comes along, wherever torch and diffusers are installed.
+    """
+    if name != "auto":
+        return folder_of(name)
+    return folder_of("light") if all(find_spec(needed) for needed in ("torch", "diffusers", "safetensors")) else None
+
+
+def _light(folder: Path, sampling: Sampling) -> Filler:
+    from framefill.families.light_filler import load_filler
+
+    return load_filler(folder, sampling)
+
+
+def _light_compat(folder: Path, sampling: Sampling) -> Filler:
+    from framefill.families.light_compat_filler import load_filler
+
+    return load_filler(folder, sampling)
+
+
 def _auto() -> Filler:
     from framefill.families.propagate import Propagate
-    from framefill.families.still import smooth
+    from framefill.families.still import Smooth
 
-    return Propagate("auto", smooth)
+    folder = made_by("auto")
+    if folder is None:
+        return Propagate("auto", Smooth())
+    from framefill.families.light_still import LightStill
+
+    return Propagate("auto", LightStill(folder))
 
 
 def _propagate() -> Filler:
@@ -70,10 +118,16 @@ def _flow() -> Filler:
     return FlowBetween()
 
 
-TRAINED = ("vdt-tiny",)  # families whose weights come with the package
+TRAINED = ("vdt-tiny", "light")  # families whose weights come with the package
+PIPELINES: dict[str, Callable[[Path, Sampling], Filler]] = {  # by the class that a folder's model_index.json names
+    "VDTPipeline": _vdt,
+    "LightPipeline": _light,
+    "LightCompatPipeline": _light_compat,
+}
 FAMILIES = {
     "auto": Family("propagate what other frames show, make what none shows once and carry it along", _auto),
     "propagate": Family("bring over what other frames show, leave the rest", _propagate),
     "flow": Family("make wholly unknown frames between known ones along the optical flow, leave the rest", _flow),
-    "vdt-tiny": Family("make whatever is unknown with a small transformer trained on every task", partial(load, "vdt-tiny", Sampling())),
+    "light": Family("fill any hole with a small net in one pass", partial(get, "light", Sampling())),
+    "vdt-tiny": Family("make whatever is unknown with a small transformer trained on every task", partial(get, "vdt-tiny", Sampling())),
 }

@@ -79,10 +79,10 @@ class Anchors:
             key = int(sizes.argmax())
             if not sizes[key]:
                 return
-            for region in regions_of(work.left[key], MARGIN):
+            for region in regions_of(work.left[key], max(MARGIN, still.context)):
                 self._make(key, region, work, still)
         for number, left in enumerate(work.left):
-            for region in regions_of(left, MARGIN):
+            for region in regions_of(left, max(MARGIN, still.context)):
                 _fill_still(number, region, work, still)
 
     def keep(self, last: int, footage: Footage, first: int) -> State:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from framefill.errors import UsageError
 
-HOLES = ("inpaint-box", "inpaint-stroke", "inpaint-blob", "inpaint-object", "completion")
+HOLES = ("inpaint-box", "inpaint-stroke", "inpaint-blob", "inpaint-object", "completion", "dust", "text", "stereo")
 WHO_CAN = {  # for the line that refuses
     "interpolate": "--model flow makes frames between known ones",
     "random": "--model flow makes frames between known ones",

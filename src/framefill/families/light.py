@@ -21,7 +21,7 @@ from torch.nn import functional
 from framefill.errors import MaskMismatch, UsageError, WeightsError
 from framefill.media.tasks import TASKS
 from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
-from framefill.media.windows import Plan, assemble
+from framefill.media.windows import Plan, Window, assemble
 from framefill.nets.light import Light, load_light
 
 Frames = NDArray[np.uint8]  # T H W 3
@@ -119,7 +119,7 @@ class LightPipeline:
         frames = np.stack([np.asarray(frame, np.uint8) for frame in assemble(self._windows(video, mask, overlap))])
         return Output(np.where(mask[..., None], frames, video))
 
-    def _windows(self, video: Frames, mask: Mask, overlap: int) -> Iterator[tuple[object, Frames]]:
+    def _windows(self, video: Frames, mask: Mask, overlap: int) -> Iterator[tuple[Window, Frames]]:
         for window in Plan("blend", self.window, min(overlap, self.window // 2)).windows(len(video)):
             part = slice(window.start, window.stop)
             yield window, self.fill(video[part], mask[part])

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framefill.motion.completion import pull_push
 
-StillFill = Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]]  # picture H W 3, hole H W -> picture H W 3
+
+class StillFill(Protocol):
+    """What fills one picture; `context` is how many pixels around a hole it wants to see."""
+
+    @property
+    def context(self) -> int:
+        """Pixels around a hole."""
+        ...
+
+    def __call__(self, picture: NDArray[np.uint8], hole: NDArray[np.bool_], /) -> NDArray[np.uint8]:
+        """Fill a hole (bool H W) of a picture (uint8 H W 3)."""
+        ...
+
+
+class Smooth:
+    """The smooth fill as what fills single pictures."""
+
+    context = 16
+
+    def __call__(self, picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Fill a hole (bool H W) of a picture (uint8 H W 3)."""
+        return smooth(picture, hole)
 
 
 def smooth(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:

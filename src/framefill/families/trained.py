@@ -5,6 +5,7 @@ Nothing here loads torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framefill.errors import UsageError
+from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
 
 Frames = NDArray[np.uint8]  # T H W 3
@@ -22,6 +23,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "shipped"  # folders
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 MOST_STEPS = 1000
+INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,17 @@ def resized(frames: Frames, height: int, width: int) -> Frames:
 def folder_of(name: str) -> Path | None:
     """The folder of weights that a model's name stands for: shipped ones by their name, others by their folder; None for neither."""
     for folder in (SHIPPED / name, Path(name)):
-        if name and (folder / "model_index.json").is_file():
+        if name and (folder / INDEX).is_file():
             return folder
     return None
+
+
+def class_in(folder: Path) -> str:
+    """The class of the pipeline that a folder holds. Raises WeightsError when its model_index.json does not say."""
+    try:
+        return str(json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{folder / INDEX} is damaged or of another version: {error!r}") from error
 
 
 def enlarging(trained: Trained, height: int, width: int) -> str | None:

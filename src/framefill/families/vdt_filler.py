@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from framefill.errors import UsageError
 from framefill.families.base import GENERATED, Filled, Span, State
+from framefill.families.device import name_of, placement
 from framefill.families.known import refuse_untrained
 from framefill.families.trained import Sampling, resized
 from framefill.families.vdt import OVERLAP, VDTPipeline
@@ -23,7 +23,6 @@ from framefill.motion.completion import membrane
 
 Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class VDTFiller:
@@ -96,23 +95,7 @@ def load_filler(folder: Path, sampling: Sampling) -> VDTFiller:
 
     Raises WeightsError for a damaged folder, UsageError for a device or a number format that this machine has not.
     """
-    device, dtype = _where(sampling)
-    pipeline = VDTPipeline.from_pretrained(folder).to(device, dtype)
-    folder = folder.resolve()
-    name = folder.parent.name if folder.name == "model" else folder.name  # a training run's weights lie in NAME/model
-    return VDTFiller(pipeline, name, sampling.seed, sampling.steps)
-
-
-def _where(sampling: Sampling) -> tuple[torch.device, torch.dtype]:
-    gpu = torch.cuda.is_available()
-    if sampling.device == "cuda" and not gpu:
-        raise UsageError("--device cuda: torch sees no GPU on this machine; leave it out, or install a torch for it")
-    device = torch.device("cuda" if gpu and sampling.device != "cpu" else "cpu")
-    if sampling.dtype == "auto":
-        return device, DTYPES["bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"]
-    if sampling.dtype == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise UsageError("--dtype bf16: this GPU has no such numbers; give fp16 or fp32")
-    return device, DTYPES[sampling.dtype]
+    return VDTFiller(VDTPipeline.from_pretrained(folder).to(*placement(sampling)), name_of(folder), sampling.seed, sampling.steps)
 
 
 def work_size(picture: tuple[int, int], size: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from framefill.families.base import Filler
 from framefill.families.known import refuse_untrained
 from framefill.families.memory import fit_default, fit_memory
-from framefill.families.trained import Trained, enlarging, folder_of
+from framefill.families.trained import Trained, enlarging
 from framefill.jobs.geometry import Geometry, pad_to_aspect
 from framefill.jobs.record import JsonValue, versions
 from framefill.jobs.scene import Scene
@@ -77,11 +77,14 @@ class Plan:
     def identity(self) -> dict[str, JsonValue]:
         """What decides the made pixels, beside the inputs' bytes."""
         used: dict[str, JsonValue] = dict(versions())
-        trained = folder_of(self.settings.model)
+        from framefill.families import made_by
+
+        trained = made_by(self.settings.model)
         family: dict[str, JsonValue] = {"name": self.filler.name, "window": self.filler.window, "reach": self.filler.reach}
         if trained is not None:
             # Trained on, the same folder holds another model.
-            family |= {"weights": sha256_of(trained / "transformer"), "index": sha256_of(trained / "model_index.json")}
+            net = next(folder for folder in (trained / "transformer", trained / "net") if folder.is_dir())
+            family |= {"weights": sha256_of(net), "index": sha256_of(trained / "model_index.json")}
         return {"settings": self.settings.filling(), "family": family, "versions": used}
 
 
