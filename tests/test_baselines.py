@@ -26,7 +26,7 @@ def dissolve(first: NDArray[np.uint8], second: NDArray[np.uint8], time: float) -
 
 
 MAKERS: dict[str, Callable[[], Filler]] = {
-    **{name: family.make for name, family in BASELINES.items() if name != "rife"},
+    **{name: family.make for name, family in BASELINES.items() if name not in ("rife", "auto-smooth")},  # those that are no `Baseline`
     "between": lambda: Baseline("between", between(dissolve), REACH),
 }
 EVERY = pytest.mark.parametrize("name", MAKERS)

@@ -1,8 +1,10 @@
 """Put the model of a finished run into the package: weights in half precision, its card with figures and curve, its provenance.
 
     python tools/ship.py runs/vdt-tiny          to src/framefill/weights/shipped/vdt-tiny
+    python tools/ship.py runs/light             to src/framefill/weights/shipped/light
 
-The figures in the card are those that benchmarks/tasks.py prints for the weights as they are shipped, measured here.
+The figures in the card are measured here, of the weights as they are shipped: for vdt what benchmarks/tasks.py prints, for light what the
+protocol `completion` measures on the packaged clips.
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from framefill import samples
 from framefill.data.manifest import read_manifest
-from framefill.families.trained import SHIPPED
+from framefill.families.light import LightPipeline
+from framefill.families.trained import SHIPPED, class_in
 from framefill.families.vdt import VDTPipeline
 from framefill.media.synthetic import make_clip
 from framefill.training.card import without_places
@@ -33,7 +40,7 @@ def main() -> None:
     """Ship a run's model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--begun", type=Path, help="the run whose model this one started from, if any")
+    parser.add_argument("--begun", type=Path, nargs="+", default=[], help="the runs whose models this one started from, the last one last")
     parser.add_argument("--clips", type=int, default=64, help="clips of the figures in the card")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 20], help="sampler steps of the figures in the card")
     args = parser.parse_args()
@@ -44,12 +51,7 @@ def main() -> None:
     save_half(args.run / "model", new)
     shutil.copy(args.run / "curves.png", new / "curves.png")
     (new / "provenance.json").write_text(json.dumps(provenance(config, args.run, args.begun), indent=1) + "\n", encoding="utf-8")
-    figures = subprocess.run(
-        [sys.executable, "benchmarks/tasks.py", str(new), "--clips", str(args.clips), "--steps", *map(str, args.steps)],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.replace(new.name, target.name)
+    figures = FIGURES[class_in(new)](new, args).replace(new.name, target.name)
     card = (args.run / "model" / "README.md").read_text(encoding="utf-8")
     (new / "README.md").write_text(f"{card}\n## Figures\n\n{figures}\n## Curve\n\n![loss over samples](curves.png)\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
@@ -58,16 +60,33 @@ def main() -> None:
     print(f"{target}: {sum(file.stat().st_size for file in target.rglob('*') if file.is_file()):,} bytes")
 
 
+def of_tasks(model: Path, args: argparse.Namespace) -> str:
+    """Measure every task on procedural clips."""
+    command = [sys.executable, "benchmarks/tasks.py", str(model), "--clips", str(args.clips), "--steps", *map(str, args.steps)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def of_holes(model: Path, args: argparse.Namespace) -> str:  # noqa: ARG001 - its settings are the protocol's
+    """Measure holes in the packaged clips, none of which it was trained on."""
+    with tempfile.TemporaryDirectory() as folder:
+        clips = [part for name, _ in samples.SCENES.values() for part in ("--clip", name.removesuffix(".mp4"))]
+        models = [part for name in ("telea", "auto-smooth", "auto", str(model)) for part in ("--model", name)]
+        where = ["--clips", str(samples.sample("city.mp4").parent), "-o", folder, "--save", "none", "--set", "frames=40", "--quiet"]
+        metrics = ["--metrics", "psnr-hole,ssim-hole,lpips-alex-hole,ewarp-hole,unseen"]
+        subprocess.run([sys.executable, "-m", "framefill", "eval", "run", "completion", *where, *clips, *models, *metrics], check=True)
+        return (Path(folder) / "report.md").read_text(encoding="utf-8")
+
+
+FIGURES: dict[str, Callable[[Path, argparse.Namespace], str]] = {"VDTPipeline": of_tasks, "LightPipeline": of_holes}
+
+
 def save_half(model: Path, target: Path) -> None:
     """Save a model's folder in half precision, and make sure that it is small and makes the same."""
-    whole = VDTPipeline.from_pretrained(model)
-    clip = make_clip(np.random.default_rng(0), whole.window, whole.size, whole.size)
-    mask = np.zeros(clip.shape[:3], np.bool_)
-    mask[whole.window // 2 :] = True
-    made = whole(clip, mask, generator=torch.Generator().manual_seed(0)).frames[mask].astype(float)
+    kind: type[VDTPipeline] | type[LightPipeline] = LightPipeline if class_in(model) == "LightPipeline" else VDTPipeline
+    whole = kind.from_pretrained(model)
+    made = made_by(whole)
     whole.to("cpu", torch.float16).save_pretrained(target)
-    half = VDTPipeline.from_pretrained(target).to("cpu", torch.float32)
-    again = half(clip, mask, generator=torch.Generator().manual_seed(0)).frames[mask].astype(float)
+    again = made_by(kind.from_pretrained(target).to("cpu", torch.float32))
     apart = 10 * np.log10(255**2 / max(float(np.square(made - again).mean()), 1e-9))
     size = sum(file.stat().st_size for file in target.rglob("*.safetensors"))
     if apart < SAME or size > MOST_BYTES:
@@ -77,7 +96,20 @@ def save_half(model: Path, target: Path) -> None:
     print(f"half precision is {apart:.1f} dB from the trained weights")
 
 
-def provenance(config: TrainConfig, run: Path, begun: Path | None) -> dict[str, object]:
+def made_by(pipeline: VDTPipeline | LightPipeline) -> NDArray[np.float64]:
+    """Return what a pipeline makes of half a procedural clip, or of a box in one."""
+    clip = make_clip(np.random.default_rng(0), pipeline.window, pipeline.size, pipeline.size)
+    mask = np.zeros(clip.shape[:3], np.bool_)
+    if isinstance(pipeline, LightPipeline):
+        mask[:, pipeline.size // 4 : pipeline.size // 2, pipeline.size // 4 : pipeline.size // 2] = True
+        made = pipeline(clip, mask)
+    else:
+        mask[pipeline.window // 2 :] = True
+        made = pipeline(clip, mask, generator=torch.Generator().manual_seed(0))
+    return np.asarray(made.frames[mask], np.float64)
+
+
+def provenance(config: TrainConfig, run: Path, begun: Sequence[Path]) -> dict[str, object]:
     """Say what the weights learned from, file by file, and how; no path of the machine that trained."""
     files: dict[str, dict[str, object]] = {}
     for clip in read_manifest(Path(config.data.manifest)) if config.data.manifest else []:
@@ -88,7 +120,7 @@ def provenance(config: TrainConfig, run: Path, begun: Path | None) -> dict[str, 
         "procedural_share": config.data.procedural if files else 1.0,
         "procedural": "made by framefill.media.synthetic as they were needed",
         "samples": int(read_records(run)[-1]["samples"]),
-        "begun_from": None if begun is None else recipe_of(begun),
+        "begun_from": [recipe_of(earlier) for earlier in begun],
         "files": list(files.values()),
         "recipe": "README.md",
     }

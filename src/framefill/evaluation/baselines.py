@@ -240,10 +240,18 @@ def _rife() -> Filler:
     return Baseline("rife", between(Interpolator(net)), REACH)
 
 
+def _auto_smooth() -> Filler:
+    from framefill.families.propagate import Propagate
+    from framefill.families.still import Smooth
+
+    return Propagate("auto-smooth", Smooth())
+
+
 BASELINES = {
     "copy": Family("leave the hole black", lambda: Baseline("copy", leave)),
     "telea": Family("each frame by itself from the rim of its hole, fast marching", lambda: Baseline("telea", telea)),
     "ns": Family("each frame by itself from the rim of its hole, Navier-Stokes", lambda: Baseline("ns", navier_stokes)),
+    "auto-smooth": Family("auto as it is without a network: what no frame shows is filled smoothly", _auto_smooth),
     "median": Family("the median over time of what is known at the pixel", lambda: Baseline("median", median, REACH)),
     "nearest": Family("the nearest frame that knows the pixel", lambda: Baseline("nearest", nearest, REACH)),
     "average": Family("the blend of the nearest known before and after", lambda: Baseline("average", average, REACH)),

@@ -47,6 +47,8 @@ MODELS = {
     "median": "takes, for each pixel, the median of what the frames before and after show at the same place. Good for a still camera.",
     "propagate": "follows the motion and brings over what other frames show behind the hole. What no frame shows stays unfilled.",
     "auto": "framefill's default: brings over what other frames show, makes up once what no frame shows, and carries that along.",
+    "auto-smooth": "framefill's default as it is without a network: what no frame shows is filled smoothly, once, and carried along.",
+    "light": "a small neural network that looks at the hole's surroundings, in one pass and without following motion.",
     "nearest": "repeats the nearest known frame.",
     "average": "blends the nearest known frame before with the nearest after.",
     "linear": "takes it that everything moves in a straight line, between known frames and beyond them (optical flow, no network).",
