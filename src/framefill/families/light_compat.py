@@ -201,8 +201,8 @@ def regions(looked_at: Mask, reach: int) -> list[tuple[slice, slice]]:
     Each holds all that stands within `reach` pixels of the places that it is for, and is not larger together with another than apart.
     """
     rows, columns = (side // GRID for side in looked_at.shape)
-    cells = looked_at.reshape(rows * GRID // CELL, CELL, columns * GRID // CELL, CELL).any((1, 3)).astype(np.uint8)
-    seen = cv2.dilate(cells, np.ones((2 * reach // CELL + 1,) * 2, np.uint8))
+    cells = looked_at.reshape(rows * GRID // CELL, CELL, columns * GRID // CELL, CELL).any((1, 3))
+    seen = cv2.dilate(np.asarray(cells, np.uint8), np.ones((2 * reach // CELL + 1,) * 2, np.uint8))
     tiles = seen.reshape(rows, GRID // CELL, columns, GRID // CELL).max((1, 3))
     _, _, stats, _ = cv2.connectedComponentsWithStats(tiles, connectivity=4)
     boxes = [(top, top + height, left, left + width) for left, top, width, height, _ in stats[1:].tolist()]

@@ -33,11 +33,10 @@ class LightCompatFiller:
         inside = slice(span.fill_start - span.start, span.fill_stop - span.start)
         hole = span.mask[inside]
         refuse_untrained(hole, self.tasks, self.name)
-        before = min(self.reach, self.length - len(hole))
-        after = min(self.reach, self.length - len(hole) - before)
-        seen = np.arange(inside.start - before, inside.start - before + self.length)
-        # Beyond what is within reach the first or the last frame stands in, as in the published buffer.
-        seen = seen.clip(0, min(len(span.frames), inside.stop + after) - 1)
+        after = min(self.reach, len(span.frames) - inside.stop)
+        before = min(self.reach, self.length - len(hole) - after)
+        # Beyond what is shown the first or the last frame stands in, as in the published buffer.
+        seen = (np.arange(self.length) + inside.start - before).clip(0, inside.stop + after - 1)
         made = self._pipeline.fill(span.frames[seen], span.mask[seen], slice(before, before + len(hole)))
         return Filled(made, np.where(hole, np.uint8(GENERATED), np.uint8(0)), np.zeros_like(hole)), {}
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from framefill.motion.completion import pull_push
+from framefill.motion.completion import harmonic
 
 
 class StillFill(Protocol):
@@ -34,10 +34,10 @@ class Smooth:
 
 
 def smooth(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Fill a hole smoothly from ever wider surroundings (pull-push), which meets the rim; `picture` uint8 H W 3, `hole` bool H W.
+    """Fill a hole as smoothly as its rim lets it (the Laplace equation); `picture` uint8 H W 3, `hole` bool H W.
 
     A picture without any known pixel comes back mid-grey.
     """
     if hole.all():
         return np.full_like(picture, 127)
-    return np.rint(np.clip(pull_push(picture.astype(np.float32), ~hole), 0, 255)).astype(np.uint8)
+    return np.rint(np.clip(harmonic(picture.astype(np.float32), hole), 0, 255)).astype(np.uint8)
