@@ -6,7 +6,8 @@ know it from (a temporal task on one frame, a spatial one on a single pixel).
 
 Sources of the ranges: VDT (arXiv 2305.13311) for the temporal tasks and `completion`, with its empty draws mended; FFF-VDI's
 moving rectangles with their swapped limits mended; ProPainter (arXiv 2309.03897) for shapes and the even split of still and moving;
-free-form strokes after Yu et al. 2019 (arXiv 1806.03589).
+free-form strokes after Yu et al. 2019 (arXiv 1806.03589); `stereo` after the holes that depth-based rendering opens (Fehn 2004),
+drawn without depth.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 BoolMask = NDArray[np.bool_]
 MaskSampler = Callable[[Generator, int, int, int], BoolMask]
 Path = NDArray[np.float64]  # T 2: row and column of a moving thing
+FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_PLAIN)
+GLYPHS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.,:-!?&@#%"
 
 
 def inpaint_box(rng: Generator, T: int, H: int, W: int, moving: float = 0.5) -> BoolMask:
@@ -74,19 +77,73 @@ def inpaint_object(rng: Generator, T: int, H: int, W: int) -> BoolMask:
 
     Its outline is a circle with 5 harmonics of up to 40 % (first frame) that each drift by up to a tenth of a turn over the clip.
     """
-    radius = max(0.5, min(H, W) * rng.uniform(0.15, 0.5) / 2)
-    order = np.arange(1, 6)
-    strength = rng.uniform(0, 0.4, size=5) / order
-    phase, drift = rng.uniform(0, 2 * np.pi, size=5), rng.uniform(-0.2 * np.pi, 0.2 * np.pi, size=5)
-    stretch = rng.uniform(0.6, 1.6)
-    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    return _with_a_known_pixel(rng, _silhouette(rng, T, H, W))
+
+
+def dust(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """Film dirt: specks and hairs that are others in every frame, and (half of the draws) scratches that stay for some frames.
+
+    0.5 to 12 specks a frame on average, 0.2-1.2 % of the shorter side in radius, a fifth of them hairs; 1 to 3 scratches, upright,
+    0.1-0.4 % thick, that quiver by as much and are there for a third to all of the clip.
+    """
+    shorter = min(H, W)
     mask = np.zeros((T, H, W), np.bool_)
-    for t, (row, column) in enumerate(_smooth_path(rng, T, H, W)):
-        phases = phase + drift * t / T
-        outline = radius * (1 + (strength * np.cos(order * angles[:, None] + phases)).sum(axis=1))
-        x, y = column + outline * np.cos(angles) / np.sqrt(stretch), row + outline * np.sin(angles) * np.sqrt(stretch)
-        cv2.fillPoly(mask[t].view(np.uint8), [np.stack([x, y], axis=1).round().astype(np.int32)], 1)
-        mask[t, min(H - 1, int(row)), min(W - 1, int(column))] = True  # its middle, however small it is
+    usual = rng.uniform(0.5, 12.0)
+    for frame in mask:
+        for _ in range(int(rng.poisson(usual))):
+            _draw_speck(rng, frame.view(np.uint8), max(0.5, shorter * rng.uniform(0.002, 0.012)))
+    if rng.random() < 0.5:
+        for _ in range(_integer(rng, 1, 3)):
+            _draw_scratch(rng, mask, max(1, round(shorter * rng.uniform(0.001, 0.004))))
+    if not mask.any():  # no speck in any frame of a short clip
+        mask[_integer(rng, 0, T - 1), _integer(rng, 0, H - 1), _integer(rng, 0, W - 1)] = True
+    return _with_a_known_pixel(rng, mask)
+
+
+def text(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """1 to 4 lines of letters, 4-14 % of the height tall: subtitles (half of the draws), titles anywhere, crawls, or rolling credits.
+
+    The letters are drawn strokes, 5-15 % of their height thick, a third of them with an outline that is half a stroke wider.
+    """
+    tall = max(1.0, H * rng.uniform(0.04, 0.14))
+    sheet = _draw_text(rng, tall, W)
+    h, w = sheet.shape
+    kind = rng.choice(("subtitle", "title", "crawl", "roll"), p=(0.5, 0.2, 0.15, 0.15))
+    top, left = rng.uniform(0, max(1, H - h)), rng.uniform(0, max(1, W - w))
+    if kind == "subtitle":
+        top, left = max(0.0, H - h - H * rng.uniform(0.02, 0.12)), (W - w) / 2
+    rows, columns = np.full(T, top), np.full(T, left)
+    step = tall * rng.uniform(0.02, 0.25)  # pixels a frame
+    if kind == "crawl":
+        columns = left - step * (np.arange(T) - _integer(rng, 0, T - 1))
+    elif kind == "roll":
+        rows = top - step * (np.arange(T) - _integer(rng, 0, T - 1))
+    mask = np.zeros((T, H, W), np.bool_)
+    for frame, row, column in zip(mask, rows.astype(int), columns.astype(int), strict=True):
+        _paste(frame, sheet, row, column)
+    if not mask.any():  # the part of the sheet that is in sight has no stroke
+        mask[:, H // 2, W // 2] = True
+    return _with_a_known_pixel(rng, mask)
+
+
+def stereo(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """What a right eye would see behind 1 to 4 moving objects: strips at their right sides, 0.3-4 % of the width wide, nearer ones on top.
+
+    The width of an object's strip changes by up to a third over the clip, as its distance does. The left side of a strip touches its
+    object, the right side the background: the orientation in which stereo holes are filled (a left view is mirrored). Where a strip
+    would be wider than an object is thin, it covers nothing of the object itself. Source: depth-image-based rendering, Fehn 2004.
+    """
+    mask = np.zeros((T, H, W), np.bool_)
+    for _ in range(_integer(rng, 1, 4)):
+        thing = _silhouette(rng, T, H, W)
+        start, change = W * np.exp(rng.uniform(np.log(0.003), np.log(0.04))), rng.uniform(-1 / 3, 1 / 3)
+        widths = np.maximum(1, np.rint(start * (1 + change * np.arange(T) / max(1, T - 1)))).astype(int)
+        for frame, own, width in zip(mask, thing, widths, strict=True):
+            frame[own] = False  # this object stands before those drawn so far, and before their holes
+            reach = cv2.dilate(own.view(np.uint8), np.ones((1, width + 1), np.uint8), anchor=(width, 0), borderValue=0)
+            frame[reach.view(np.bool_) & ~own] = True
+    if not mask.any():  # objects that reach the right border in every frame
+        mask[:, _integer(rng, 0, H - 1), W - 1] = True
     return _with_a_known_pixel(rng, mask)
 
 
@@ -169,6 +226,9 @@ TASKS: dict[str, MaskSampler] = {
     "inpaint-stroke": inpaint_stroke,
     "inpaint-blob": inpaint_blob,
     "inpaint-object": inpaint_object,
+    "dust": dust,
+    "text": text,
+    "stereo": stereo,
     "outpaint": outpaint,
     "predict": predict,
     "backward": backward,
@@ -195,6 +255,78 @@ def _pixel(point: NDArray[np.float64]) -> tuple[int, int]:
 
 def _frames(unknown: BoolMask, H: int, W: int) -> BoolMask:
     return np.repeat(unknown, H * W).reshape(-1, H, W)
+
+
+def _silhouette(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """A shape that moves and deforms, as `inpaint_object` tells; at least one pixel in every frame."""
+    radius = max(0.5, min(H, W) * rng.uniform(0.15, 0.5) / 2)
+    order = np.arange(1, 6)
+    strength = rng.uniform(0, 0.4, size=5) / order
+    phase, drift = rng.uniform(0, 2 * np.pi, size=5), rng.uniform(-0.2 * np.pi, 0.2 * np.pi, size=5)
+    stretch = rng.uniform(0.6, 1.6)
+    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    mask = np.zeros((T, H, W), np.bool_)
+    for t, (row, column) in enumerate(_smooth_path(rng, T, H, W)):
+        phases = phase + drift * t / T
+        outline = radius * (1 + (strength * np.cos(order * angles[:, None] + phases)).sum(axis=1))
+        x, y = column + outline * np.cos(angles) / np.sqrt(stretch), row + outline * np.sin(angles) * np.sqrt(stretch)
+        cv2.fillPoly(mask[t].view(np.uint8), [np.stack([x, y], axis=1).round().astype(np.int32)], 1)
+        mask[t, min(H - 1, int(row)), min(W - 1, int(column))] = True  # its middle, however small it is
+    return mask
+
+
+def _draw_speck(rng: Generator, frame: NDArray[np.uint8], radius: float) -> None:
+    """Draw a speck, or (one in five) a hair, anywhere in a frame H W of 0 and 1."""
+    H, W = frame.shape
+    point = rng.uniform((0, 0), (W, H))
+    if rng.random() < 0.8:
+        axes = np.maximum(0, np.rint(radius * rng.uniform(0.5, 1.0, size=2))).astype(int)
+        cv2.ellipse(frame, _pixel(point), (int(axes[0]), int(axes[1])), float(rng.uniform(0, 180)), 0, 360, 1, -1)
+        return
+    angle, bend = rng.uniform(0, 2 * np.pi), rng.uniform(-0.6, 0.6)
+    for _ in range(_integer(rng, 3, 8)):
+        following = point + 2.5 * radius * np.array([np.cos(angle), np.sin(angle)])
+        cv2.line(frame, _pixel(point), _pixel(following), 1, max(1, round(radius / 3)))
+        point, angle = following, angle + bend
+
+
+def _draw_scratch(rng: Generator, mask: BoolMask, thickness: int) -> None:
+    """Draw a line from top to bottom, nearly upright, that quivers, into a stretch of the frames of a mask T H W."""
+    T, H, W = mask.shape
+    length = _integer(rng, max(1, T // 3), T)
+    start = _integer(rng, 0, T - length)
+    column, lean = rng.uniform(0, W), rng.normal(0, 0.01) * H
+    low, high = np.sort(rng.uniform(-0.3, 1.3, size=2)) * H
+    for frame in mask[start : start + length]:
+        at = column + rng.normal(0, thickness)
+        cv2.line(frame.view(np.uint8), _pixel(np.array((at, low))), _pixel(np.array((at + lean, high))), 1, thickness)
+
+
+def _draw_text(rng: Generator, tall: float, W: int) -> BoolMask:
+    """Lines of letters `tall` pixels high, centred under each other, none wider than `W`: a mask just large enough for them."""
+    font, plump = int(rng.choice(FONTS)), rng.uniform(0.05, 0.15)
+    outline = round(tall * plump / 2) if rng.random() < 1 / 3 else 0
+    thickness = max(1, round(tall * plump))
+    (_, unit), _ = cv2.getTextSize("H", font, 1.0, 1)
+    scale, margin, apart = tall / max(1, unit), thickness + outline + 1, max(1, round(tall * 1.6))
+    most = max(1, int((W - 2 * margin) / max(1.0, tall * 0.8)))  # letters of a line
+    lines = ["".join(rng.choice(list(GLYPHS + 12 * " "), size=_integer(rng, 1, max(1, min(40, most))))) for _ in range(_integer(rng, 1, 4))]
+    wide = [cv2.getTextSize(line, font, scale, thickness)[0][0] for line in lines]
+    sheet = np.zeros((apart * len(lines) + 2 * margin, max(wide) + 2 * margin), np.uint8)
+    for number, (line, width) in enumerate(zip(lines, wide, strict=True)):
+        place = (sheet.shape[1] - width) // 2, margin + number * apart + round(tall)
+        cv2.putText(sheet, line, place, font, scale, 1, thickness)
+    if outline:
+        sheet = np.asarray(cv2.dilate(sheet, np.ones((2 * outline + 1, 2 * outline + 1), np.uint8)), np.uint8)
+    return sheet.view(np.bool_)
+
+
+def _paste(frame: BoolMask, sheet: BoolMask, top: int, left: int) -> None:
+    """Add what of a sheet lies inside a frame H W when its corner stands at (top, left), which may be outside."""
+    (H, W), (h, w) = frame.shape, sheet.shape
+    above, below = (int(np.clip(row, 0, H)) for row in (top, top + h))
+    before, after = (int(np.clip(column, 0, W)) for column in (left, left + w))
+    frame[above:below, before:after] |= sheet[above - top : below - top, before - left : after - left]
 
 
 def _wander(rng: Generator, T: int, rows: int, columns: int) -> Path:
