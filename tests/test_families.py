@@ -18,7 +18,11 @@ from framefill.families.base import KNOWN, Filled, Span
 
 HEIGHT, WIDTH = 40, 56
 LEAVES = {"propagate", "flow"}  # families that leave what no frame shows
-FOLDERS = {"a trained folder": "trained", "a light net": "light", "a published light net": "light_compat"}  # and the fixtures that make them
+FOLDERS = {
+    "a trained folder": "trained",
+    "a light net": "light",
+    "a published light net": "light_compat",
+}  # and the fixtures that make them
 EVERY = pytest.mark.parametrize("name", [*(name for name in FAMILIES if name not in families.TRAINED), *FOLDERS], indirect=True)
 
 

@@ -78,9 +78,9 @@ def test_city_has_sound_and_the_court_has_none() -> None:
 
 
 def test_documents_name_only_options_that_exist() -> None:
-    commands = [["inpaint"], ["outpaint"], ["predict"], ["interpolate"], ["generate"], ["mask", "check"], ["info"], ["demo"]]
+    commands = [["inpaint"], ["outpaint"], ["predict"], ["interpolate"], ["generate"], ["stereo"], ["mask", "check"], ["info"], ["demo"]]
     commands += [["eval", verb] for verb in ("list", "describe", "run", "inputs", "compare", "report")]
-    commands += [["train"], *(["data", verb] for verb in ("scan", "check", "shard", "cache", "make"))]
+    commands += [["train"], *(["data", verb] for verb in ("scan", "check", "shard", "cache", "records", "make"))]
     commands += [["weights", verb] for verb in ("list", "get", "verify")]
     environment = {**os.environ, "COLUMNS": "300", "TERM": "dumb", "NO_COLOR": "1"}
     known = {"--cpu", "--multi", "--num"}  # accelerate launch, whose names go on after an underscore

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,3 +102,61 @@ def test_completion_knows_its_ends_and_hides_half_between() -> None:
     assert {int((~mask.any(axis=(1, 2))).argmin()) for mask in masks} == {0, 1, 2, 3}
     assert min(mask.sum() for mask in masks) > 0
     assert 0.25 < np.mean([mask.mean() for mask in masks]) < 0.45
+
+
+def test_dust_is_small_and_another_in_every_frame() -> None:
+    masks = [draw("dust", seed, (8, 120, 160)) for seed in range(60)]
+    assert max(mask.mean() for mask in masks) < 0.05
+    assert np.mean([mask.any(axis=(1, 2)).mean() for mask in masks]) > 0.8
+    specks = [mask[1:] & mask[:-1] for mask in masks]
+    lasting = np.array([both.sum() / max(1, mask[1:].sum()) for both, mask in zip(specks, masks, strict=True)])
+    assert np.mean(lasting < 0.05) > 0.35  # without a scratch nothing stays; half of the draws have none
+    assert np.mean(lasting > 0.05) > 0.15  # and scratches do
+
+
+def test_text_stands_or_runs_in_one_direction() -> None:
+    """Subtitles and titles do not move; a crawl goes to the left and credits go up, by the same step in every frame."""
+    cv2 = pytest.importorskip("cv2")
+    still = moved = 0
+    for seed in range(80):
+        mask = draw("text", seed, (6, 120, 200))
+        assert mask.mean() < 0.45
+        if (mask == mask[:1]).all():
+            still += 1
+            assert cv2.connectedComponents(mask[0].astype(np.uint8))[0] >= 2
+            continue
+        moved += 1
+        whole = [t for t in range(6) if mask[t].any() and not (mask[t, 0].any() or mask[t, :, 0].any() or mask[t, -1].any())]
+        firsts = [(np.flatnonzero(mask[t].any(axis=1))[0], np.flatnonzero(mask[t].any(axis=0))[0]) for t in whole]
+        assert all(after[0] <= before[0] and after[1] <= before[1] for before, after in pairwise(firsts))
+    assert 0.55 < still / 80 < 0.85
+    assert moved > 8
+
+
+def test_stereo_strips_stand_at_the_right_of_their_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rectangle as the object: the hole is as high, begins where it ends, and is 0.3 to 4 % (and a third more) of the width wide."""
+
+    def rectangle(rng: np.random.Generator, T: int, H: int, W: int) -> np.ndarray:
+        mask = np.zeros((T, H, W), np.bool_)
+        mask[:, 20:60, 100:180] = True
+        return mask
+
+    monkeypatch.setattr("framefill.media.tasks._silhouette", rectangle)
+    widths = set()
+    for seed in range(60):
+        mask = draw("stereo", seed, (4, 100, 400))
+        assert np.array_equal(mask.any(axis=(0, 2)).nonzero()[0], np.arange(20, 60))
+        for frame in mask:
+            columns = np.flatnonzero(frame.any(axis=0))
+            assert columns[0] == 180
+            assert np.array_equal(columns, np.arange(180, 180 + columns.size))
+            widths.add(columns.size)
+    assert min(widths) >= 1
+    assert max(widths) <= 400 * 0.04 * 4 / 3 + 1
+    assert len(widths) > 8
+
+
+def test_stereo_strips_are_thin_beside_what_they_belong_to() -> None:
+    shares = [draw("stereo", seed, (4, 120, 160)).mean() for seed in range(60)]
+    assert min(shares) > 0
+    assert max(shares) < 0.1

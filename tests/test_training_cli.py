@@ -52,7 +52,7 @@ def small(*flags: str) -> TrainConfig:
 def test_without_a_name_the_recipes_are_listed() -> None:
     result = invoke()
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["vdt-tiny", "vdt-s2", "vdt-l2"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["light", "light-compat", "vdt-tiny", "vdt-s2", "vdt-l2"]
 
 
 def test_a_dry_run_prints_settings_parameters_and_memory(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_presets_survive_yaml_and_name_real_tasks(name: str, tmp_path: Path) -> 
         (["--optin.lr", "1"], "did you mean optim?"),
         (["--tasks.predictt", "1"], "did you mean tasks.predict?"),
         (["--optim.lr", "fast"], "optim.lr is 'fast'"),
-        (["--optim.kind", "sgd"], "optim.kind is 'sgd'"),
+        (["--optim.kind", "rmsprop"], "optim.kind is 'rmsprop'"),
         (["--optim.lr"], "has no value"),
         (["--optim.lr", "--run.batch", "2"], "has no value"),
         (["--lr", "1"], "--section.key value"),

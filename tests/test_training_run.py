@@ -26,6 +26,7 @@ from framefill.training.checkpoint import reconstruct_average
 from framefill.training.config import TrainConfig
 from framefill.training.dataflow import Batch, Share
 from framefill.training.ema import Moment
+from framefill.training.lock import one_run
 from framefill.training.trainer import Trainer
 
 RUN = Path(__file__).parent / "training_run.py"
@@ -62,6 +63,31 @@ def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
 def losses(folder: Path) -> dict[float, float]:
     lines = (folder / "squares" / "metrics.jsonl").read_text().splitlines()
     return {record["samples"]: record["loss"] for record in map(json.loads, lines) if "loss" in record}
+
+
+def test_measures_are_taken_in_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def score(*_: object) -> dict[str, float]:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return {}
+
+    config = make_config(tmp_path, 8, validate_every=8)
+    config = replace(config, compute=replace(config.compute, precision="bf16"))
+    monkeypatch.setattr("framefill.training.validate.score", score)
+    Trainer(config, make_objective(), make_loader(), held_out()).fit()
+    assert seen
+    assert not any(seen)
+
+
+def test_a_folder_takes_one_run_at_a_time(tmp_path: Path) -> None:
+    config = make_config(tmp_path, 8)
+    trainer = Trainer(config, make_objective(), make_loader())
+    with one_run(tmp_path / "squares"), pytest.raises(JobError, match=r"another process is training in .*--run.name") as error:
+        trainer.fit()
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("*/state/step-*"))
+    assert trainer.fit().is_dir()
 
 
 def test_twenty_steps_are_ten_and_ten_more(tmp_path: Path) -> None:

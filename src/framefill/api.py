@@ -1,8 +1,12 @@
-"""The one-call API. In memory: `inpaint`, `outpaint`, `predict`, `interpolate`, `generate`. From file to file: `fill_file`."""
+"""The one-call API.
+
+In memory: `inpaint`, `outpaint`, `predict`, `interpolate`, `generate`, `to_stereo`. From file to file: `fill_file`, `stereo_file`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,12 +21,14 @@ from framefill.families.onward import most_shown, onward, refuse_onward
 from framefill.families.trained import Sampling, resized
 from framefill.families.whole import fill_whole
 from framefill.jobs.between import between_model, check_factor
+from framefill.jobs.eyes import Depths, EyeMaker, EyeSettings
 from framefill.jobs.gaps import Timing, by_flow, by_net
 from framefill.jobs.generate import GenerateSettings, made_in_memory
 from framefill.jobs.geometry import Geometry, Pad, pad_to_aspect
 from framefill.jobs.record import RunRecord
 from framefill.jobs.runner import Progress, run
 from framefill.jobs.settings import FillSettings
+from framefill.jobs.stereo import StereoRecord, StereoSettings, stereo
 from framefill.media.mask import Mask, read_mask
 from framefill.media.reader import open_video
 from framefill.media.video import Frame, Video, VideoMeta
@@ -123,6 +129,35 @@ def generate(
     given = None if image is None else "image"
     settings = GenerateSettings("", num_frames, first=number, image=given, size=size, model=model, sampling=sampling or Sampling())
     return made_in_memory(settings, None if image is None else _frames(image[None]))
+
+
+@dataclass(frozen=True)
+class TwoEyes:
+    """What two eyes see: `left` and `right` uint8 T H W 3."""
+
+    left: NDArray[np.uint8]
+    right: NDArray[np.uint8]
+
+
+def to_stereo(video: VideoLike, settings: EyeSettings | None = None) -> TwoEyes:
+    """Make what two eyes see of a clip in memory: the pictures that `framefill stereo` arranges.
+
+    `video` as for `inpaint`; `settings` say how deep and by what, None for the program's own. Raises UsageError, WeightsError, MediaError.
+    """
+    chosen = settings or EyeSettings()
+    depths = Depths(chosen)
+    maker = EyeMaker(chosen, depths.is_metric)
+    frames = [Frame(number, rgb, number, 1) for number, rgb in enumerate(_frames(video))]
+    pairs = list(maker.pairs(depths.seen(frames)))
+    return TwoEyes(np.stack([pair.left for pair in pairs]), np.stack([pair.right for pair in pairs]))
+
+
+def stereo_file(settings: StereoSettings, progress: Callable[[Progress], None] = lambda _: None) -> StereoRecord:
+    """Give a file a second eye and write a file, with sound and frame times kept, in constant memory. Nothing half stays.
+
+    Raises UsageError, MediaError or WeightsError.
+    """
+    return stereo(settings, progress)
 
 
 def fill_file(settings: FillSettings, progress: Callable[[Progress], None] | None = None) -> RunRecord:

@@ -85,12 +85,10 @@ def _filled(pipeline: LightPipeline, frames: Frames, mask: Mask) -> Frames:
         return pipeline.fill(frames, mask)
     cut = tiles(height, width, LARGEST, OVERLAP)
     made = [pipeline.fill(frames[:, *tile.read], mask[:, *tile.read]) for tile in cut]
-    return np.stack(
-        [
-            np.asarray(assemble_tiles([(tile, part[number]) for tile, part in zip(cut, made, strict=True)], height, width), np.uint8)
-            for number in range(len(frames))
-        ]
-    )
+    whole = frames.copy()
+    for number in range(len(frames)):
+        whole[number] = assemble_tiles([(tile, part[number]) for tile, part in zip(cut, made, strict=True)], height, width)
+    return whole
 
 
 def _faded(before: Frames, new: Frames) -> Frames:

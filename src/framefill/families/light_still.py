@@ -38,4 +38,5 @@ class LightStill:
 
         if self._pipeline is None:
             self._pipeline = read(self._folder, Sampling())
-        return fill_regions(self._pipeline, picture[None], hole[None])[0]
+        filled: NDArray[np.uint8] = fill_regions(self._pipeline, picture[None], hole[None])[0]
+        return filled

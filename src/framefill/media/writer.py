@@ -23,6 +23,7 @@ from framefill.media.animation import LAST_DELAY
 from framefill.media.codecs import ENCODER_THREADS, Plan, plan_output
 from framefill.media.colour import FromRGB, as_planar, display_matrix, keep_native, to_coded
 from framefill.media.container import url
+from framefill.media.packing import Packing, encoder_options, stream_metadata, untold, write_boxes
 from framefill.media.part import Part
 from framefill.media.reader import VideoReader
 from framefill.media.remux import BITEXACT, EDIT_LISTS, AnyPacket, Followers
@@ -55,7 +56,8 @@ class VideoWriter:
     Use it as a context manager: on a normal exit what follows the picture has followed and the target appears under its name;
     on an exception nothing does. With a `VideoReader` as `like` sound, subtitles, attachments, chapters and metadata come along,
     with a `VideoMeta` only the picture's own properties do. `size` (width, height in display orientation) when it is not the source's.
-    `lead`: seconds of picture that come before the source's own; what follows the picture begins later by as much.
+    `lead`: seconds of picture that come before the source's own; what follows the picture begins later by as much. `packing`: how two eyes
+    lie in the picture, to be said in the file.
     `warnings` is filled while writing. Raises `UsageError` before any work, `UnwritableMedia` when the disk or the folder refuses.
     """
 
@@ -69,6 +71,7 @@ class VideoWriter:
         lossless: bool = False,
         size: tuple[int, int] | None = None,
         lead: Fraction = Fraction(0),
+        packing: Packing | None = None,
     ) -> None:
         reader = like if isinstance(like, VideoReader) else None
         meta = like.meta if isinstance(like, VideoReader) else like
@@ -81,7 +84,9 @@ class VideoWriter:
         if reader is not None and (left := _left_out(self.plan, meta)):
             self.warnings.append(left)
         streamed = self.plan.kind == "stream"
-        self._sink: Sink = _Stream(self.plan, meta, reader, self.warnings, lead) if streamed else _Images(self.plan)
+        if packing is not None and (silent := untold(packing, self.plan)):
+            self.warnings.append(silent)
+        self._sink: Sink = _Stream(self.plan, meta, reader, self.warnings, lead, packing) if streamed else _Images(self.plan)
 
     def write(self, frame: Frame, rgb: Picture, mask: NDArray[np.bool_] | None = None) -> None:
         """Add one picture, uint8 H W 3 in display orientation, at the frame's time.
@@ -121,8 +126,10 @@ class VideoWriter:
 class _Stream:
     """A container with one picture stream, encoded here, and the source's other streams beside it."""
 
-    def __init__(self, plan: Plan, source: VideoMeta, reader: VideoReader | None, warnings: list[str], lead: Fraction) -> None:
-        self._plan, self._warnings = plan, warnings
+    def __init__(
+        self, plan: Plan, source: VideoMeta, reader: VideoReader | None, warnings: list[str], lead: Fraction, packing: Packing | None
+    ) -> None:
+        self._plan, self._warnings, self._packing = plan, warnings, packing
         self._part = Part(plan.path)
         self._followers: Followers | None = None
         self._begin = source.start_pts * source.time_base - lead
@@ -144,6 +151,8 @@ class _Stream:
             self._palette = _Palette(plan.width, plan.height, self._stream.codec_context.time_base) if plan.pix_fmt == "pal8" else None
             if reader is not None and reader.meta.kind == "container" and plan.container.audio:
                 self._follow(reader.path, lead)
+            if packing is not None:
+                self._stream.metadata.update(stream_metadata(packing, plan))
         except BaseException:
             self.abort()
             raise
@@ -173,6 +182,8 @@ class _Stream:
             self._output.close()
             if self._plan.container.muxer in LAST_DELAY:
                 LAST_DELAY[self._plan.container.muxer](self._part.path, self._last_seconds)
+            if self._packing is not None and self._plan.container.muxer in EDIT_LISTS:
+                write_boxes(self._part.path, self._packing)
         self._part.keep()
         if self._shifted:
             self._warnings.append(f"{self._plan.path.suffix} keeps only a constant rate: frame times are rounded to 1/{self._rate} s")
@@ -195,6 +206,8 @@ class _Stream:
         width, height = (plan.height, plan.width) if meta.turned else (plan.width, plan.height)
         base = meta.time_base if plan.container.variable else 1 / self._rate
         options = dict(plan.codec.options)
+        if self._packing is not None:
+            options |= encoder_options(self._packing, plan)
         if plan.crf is not None:
             options["crf"] = str(plan.crf)
         if plan.codec_name == "prores":

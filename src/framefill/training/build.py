@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ from framefill.data.dataset import ClipDataset, Clips, MixedDataset, SyntheticDa
 from framefill.data.latents import LatentCache, LatentDataset, cache_for
 from framefill.data.manifest import Clip, read_manifest
 from framefill.data.packed import ShardDataset
+from framefill.data.record_set import RecordDataset
+from framefill.data.records import Record, Split, list_records, split_folders
 from framefill.data.scan import Filters, ScanSettings, scan
 from framefill.diffusion.precond import Process
 from framefill.diffusion.variance import variational_bound
@@ -28,10 +29,14 @@ from framefill.errors import UsageError
 from framefill.media.video import Frames
 from framefill.training.card import Provenance, Source
 from framefill.training.config import ModelConfig, TrainConfig
+from framefill.training.config_checks import check_options, comes_again
 from framefill.training.cuts import cutting_by
-from framefill.training.dataflow import ClipLoader, draw_seed
+from framefill.training.dataflow import ClipLoader, Order, draw_seed
+from framefill.training.hard import HardExamples
+from framefill.training.light_losses import WithMotion
 from framefill.training.objective import Bound, MaskObjective, Noise, Objective
 from framefill.training.trainer import Trainer
+from framefill.training.validate import HeldOut, Masked
 
 if TYPE_CHECKING:
     from framefill.families.vdt import Prepared, VDTPipeline
@@ -53,8 +58,13 @@ class Footage:
 
 def build_trainer(config: TrainConfig) -> Trainer:
     """Return the trainer of a config, ready to `fit`. Raises UsageError for names that do not exist and parts that do not fit."""
+    config = with_own_tasks(config)
     footage = build_footage(config)
-    return Trainer(config, build_objective(config), build_loader(config, footage), held_out_clips(config, footage), footage.provenance)
+    run, data, hard = config.run, config.data, None
+    if data.hard or (data.hard is None and comes_again(data)):
+        hard = HardExamples(len(footage.train), run.epoch or len(footage.train), run.batch, run.seed, data.hard_history)
+    loader = build_loader(config, footage, hard)
+    return Trainer(config, build_objective(config), loader, held_out_clips(config, footage), footage.provenance, hard)
 
 
 def build_objective(config: TrainConfig) -> Objective:
@@ -64,16 +74,18 @@ def build_objective(config: TrainConfig) -> Objective:
     return FAMILIES[config.model.family](config)
 
 
-def build_loader(config: TrainConfig, footage: Footage) -> ClipLoader:
-    """Return the loader of the clips that are trained on."""
-    return ClipLoader(
-        footage.train, config.run.seed, config.data.workers, pin=torch.cuda.is_available() and config.compute.device == "auto"
-    )
+def build_loader(config: TrainConfig, footage: Footage, order: Order | None = None) -> ClipLoader:
+    """Return the loader of the clips that are trained on, each once an epoch or in another `order`."""
+    pin = torch.cuda.is_available() and config.compute.device == "auto"
+    clips = WithMotion(footage.train) if config.model.family == "light" and config.loss.warp else footage.train
+    return ClipLoader(clips, config.run.seed, config.data.workers, pin, order)
 
 
 def build_footage(config: TrainConfig) -> Footage:
     """Open the manifest, or set up procedural clips."""
     data, seed = config.data, config.run.seed
+    if data.records:
+        return _recorded(config)
     if not data.manifest:
         made = SyntheticDataset(data.procedural_clips, data.frames, data.size, seed)
         unseen = SyntheticDataset(max(1, config.validate.clips), data.frames, data.size, draw_seed(seed, HELD_OUT))
@@ -102,27 +114,75 @@ def manifest_of(config: TrainConfig) -> Path:
     return scanned
 
 
-def held_out_clips(config: TrainConfig, footage: Footage) -> list[Frames]:
-    """Read `validate.clips` clips held out, spread evenly over all there are."""
+def held_out_clips(config: TrainConfig, footage: Footage) -> list[HeldOut]:
+    """Read `validate.clips` clips held out, spread evenly over all there are; records with their masks."""
     held = footage.held_out
     if held is None or config.validate.clips == 0:
         return []
     count = min(config.validate.clips, len(held))
-    return [_frames(held[int(number)]) for number in np.linspace(0, len(held) - 1, count)]
+    tasks = [name for name, share in config.tasks.items() if share > 0]
+    return [_held(held[int(number)], tasks) for number in np.linspace(0, len(held) - 1, count)]
 
 
 def _trained_on(config: TrainConfig, clips: list[Clip]) -> Clips:
     data, seed = config.data, config.run.seed
     if data.shards:
-        return ShardDataset(data.shards, data.frames, data.size, seed, flip=data.flip)
+        return ShardDataset(data.shards, data.frames, data.size, seed, flip=data.flip, zoom=data.zoom)
     if data.latents:
         return LatentDataset(clips, _latents(config), data.frames, data.fps, seed)
-    return ClipDataset(clips, data.frames, data.size, data.fps, seed, split="train", flip=data.flip)
+    return ClipDataset(clips, data.frames, data.size, data.fps, seed, split="train", flip=data.flip, zoom=data.zoom)
 
 
-def _frames(item: Mapping[str, object]) -> Frames:
-    video = item["video"]
+def with_own_tasks(config: TrainConfig) -> TrainConfig:
+    """Leave of the tasks of a run on records those that its records have: a model says which it learned."""
+    if not config.data.records:
+        return config
+    kinds = {record.kind for record in list_records(_record_folders(config)["train"])}
+    return replace(config, tasks={name: share for name, share in config.tasks.items() if name in kinds} or config.tasks)
+
+
+def _record_folders(config: TrainConfig) -> dict[Split, Path]:
+    """Where a run's records are: in ROOT/train and ROOT/eval, given ROOT or one of these, or in a folder of another name."""
+    folders = split_folders(Path(config.data.records))
+    return folders if folders["train"].is_dir() else {**folders, "train": Path(config.data.records)}
+
+
+def _recorded(config: TrainConfig) -> Footage:
+    """Open the records of a run, and of those set apart the kinds that it learns. Raises UsageError for kinds that have no share."""
+    data, seed = config.data, config.run.seed
+    folders = _record_folders(config)
+    records = list_records(folders["train"])
+    if not records:
+        raise UsageError(f"{folders['train']} holds no records; make some: framefill data records VIDEO -o {data.records}")
+    tasks = [name for name, share in config.tasks.items() if share > 0]
+    kinds = {record.kind for record in records}
+    apart = [record for record in list_records(folders["eval"]) if record.kind in kinds] if folders["eval"].is_dir() else []
+    missing = sorted(kinds - set(tasks))
+    if missing:
+        raise UsageError(f"data.records holds masks of task {missing[0]!r}, which has no share; set tasks.{missing[0]} 1")
+    train = RecordDataset(records, data.frames, data.size, seed, flip=data.flip, tasks=tasks)
+    held = RecordDataset(apart, data.frames, data.size, seed, sampling="fixed", tasks=tasks) if apart else None
+    depths = sorted({str(hole.get("depth")) for record in train.records if isinstance(hole := record.about.get("hole"), dict)})
+    words = f"Records ({len(train)}) made by framefill data records" + (f" with depth by {', '.join(depths)}" if depths else "") + ", of:"
+    return Footage(train, held, Provenance(words, _sources_of_records(train.records)))
+
+
+def _sources_of_records(records: Sequence[Record]) -> list[Source]:
+    """List each video that records were made of once; records of other makers do not say."""
+    found = {}
+    for record in records:
+        source = record.about.get("source")
+        told = source if isinstance(source, dict) else {}
+        name, licence, sha256 = (str(told.get(key, other)) for key, other in (("name", "unknown"), ("licence", ""), ("sha256", "")))
+        found[name, sha256] = Source(name, licence, sha256)
+    return [found[key] for key in sorted(found)]
+
+
+def _held(item: Mapping[str, object], tasks: Sequence[str]) -> HeldOut:
+    video, mask, task = (item.get(key) for key in ("video", "mask", "task"))
     assert isinstance(video, torch.Tensor)
+    if isinstance(mask, torch.Tensor) and isinstance(task, torch.Tensor):
+        return Masked(np.asarray(video.numpy()), np.asarray(mask.numpy()), tasks[int(task)])
     return np.asarray(video.numpy())
 
 
@@ -180,7 +240,13 @@ def _bound(pipeline: VDTPipeline) -> Bound[Prepared] | None:
     return bound
 
 
-FAMILIES: dict[str, Callable[[TrainConfig], Objective]] = {"vdt": _vdt}
+def _light(config: TrainConfig) -> Objective:
+    from framefill.training.light_build import light_objective
+
+    return light_objective(config)
+
+
+FAMILIES: dict[str, Callable[[TrainConfig], Objective]] = {"vdt": _vdt, "light": _light}
 
 
 def _new_vdt(model: ModelConfig, codec: Codec, seed: int) -> VDT:
@@ -189,13 +255,7 @@ def _new_vdt(model: ModelConfig, codec: Codec, seed: int) -> VDT:
 
     if model.net not in PRESETS:
         raise UsageError(f"model.net is {model.net!r}; there are {', '.join(PRESETS)}")
-    known = [name for name in inspect.signature(VDT.__init__).parameters if name not in ("self", "in_channels")]
-    for name in model.options:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise UsageError(
-                f"unknown key model.options.{name}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
-            )
+    check_options(model.options, [name for name in inspect.signature(VDT.__init__).parameters if name not in ("self", "in_channels")])
     with torch.random.fork_rng():
         torch.manual_seed(draw_seed(seed))
         return VDT(**{**PRESETS[model.net](codec.channels), **model.options})

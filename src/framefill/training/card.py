@@ -12,6 +12,7 @@ import torch
 from framefill import __version__
 from framefill.training.checkpoint import Progress
 from framefill.training.config import RunConfig, TrainConfig, to_yaml
+from framefill.training.ema import trainable
 from framefill.training.journal import read_records
 from framefill.training.objective import Objective
 
@@ -37,7 +38,7 @@ class Provenance:
 
 def write_card(folder: Path, config: TrainConfig, objective: Objective, progress: Progress, provenance: Provenance | None) -> None:
     """Write model/README.md of a run's folder."""
-    trained = sum(p.numel() for p in objective.parameters() if p.requires_grad)
+    trained = sum(p.numel() for p in trainable(objective).values())
     parts = [
         _front(config, provenance),
         f"# {config.run.name}\n",

@@ -1,7 +1,7 @@
 """State folders of a run: written whole or not at all, the last few kept, the newest found again.
 
-`state/step-000000012000/` holds what Accelerate saves (weights, optimisers, loss scaler), the averages (`ema-NAME.safetensors`) and
-`progress.json`. The number is that of samples seen.
+`state/step-000000012000/` holds what Accelerate saves (weights, optimisers, loss scaler), the averages (`ema-NAME.safetensors`), where
+hard clips are shown more often their losses (`hard.safetensors`), and `progress.json`. The number is that of samples seen.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from torch import Tensor, nn
 
 from framefill.errors import JobError, UsageError
 from framefill.training.ema import Average, Moment, Profile, reconstruct
+from framefill.training.hard import HardExamples
 from framefill.training.sharding import all_whole
 
 PROGRESS = "progress.json"
+HARD = "hard.safetensors"
 MAKING = ".making"
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, SafetensorError, UnpicklingError)
 
@@ -53,7 +55,7 @@ class States:
         found = sorted(self._folder.glob("step-*"))
         return found[-1] if found else None
 
-    def save(self, accelerator: Accelerator, averages: Sequence[Average], progress: Progress) -> None:
+    def save(self, accelerator: Accelerator, averages: Sequence[Average], progress: Progress, hard: HardExamples | None = None) -> None:
         """Write a state, then remove the oldest beyond `keep`; every process calls it."""
         target = self._folder / f"step-{progress.samples:012d}"
         making = self._folder / MAKING
@@ -66,12 +68,14 @@ class States:
             save_average(average, making / f"ema-{average.profile.name}.safetensors", accelerator.is_main_process)
         if accelerator.is_main_process:
             (making / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            if hard is not None:
+                save_file(hard.state_dict(), making / HARD)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             self._publish(making, target)
         accelerator.wait_for_everyone()
 
-    def load(self, accelerator: Accelerator, averages: Sequence[Average]) -> Progress:
+    def load(self, accelerator: Accelerator, averages: Sequence[Average], hard: HardExamples | None = None) -> Progress:
         """Go back to the newest state; a fresh `Progress` when there is none.
 
         Raises JobError for a state that cannot be read, UsageError for one of split weights where there is one process.
@@ -85,6 +89,8 @@ class States:
             accelerator.load_state(str(state))
             for average in averages:
                 average.load_state_dict(load_file(state / f"ema-{average.profile.name}.safetensors"))
+            if hard is not None:
+                hard.load_state_dict(load_file(state / HARD))
             return Progress(**json.loads((state / PROGRESS).read_text(encoding="utf-8")))
         except UNREADABLE as error:
             raise JobError(f"{state} cannot be read ({error}); delete it to go on from the state before") from error

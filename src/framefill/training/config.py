@@ -6,12 +6,13 @@ An unknown key, or a value of the wrong kind, is one line with its path and the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypeAlias, get_type_hints
 
 from framefill.errors import UsageError
+from framefill.training.config_checks import check
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
 Tree: TypeAlias = "dict[str, Value]"
@@ -25,6 +26,8 @@ class RunConfig:
     folder: str = "runs"
     seed: int = 0
     samples: int = 100_000
+    epoch: int = 0  # samples that are called an epoch: the unit of the next and of some schedules; 0 = nothing goes by epochs
+    epochs: int = 0  # how long, in epochs, in place of samples; 0 = by samples
     batch: int = 16  # samples of one optimiser step, over all processes
     micro_batch: int = 0  # samples of one forward on one device; 0 = batch / processes; less accumulates
     minutes: float = 0.0  # stop, resumably, after so long; 0 = never
@@ -36,15 +39,21 @@ class DataConfig:
 
     # A file made by `framefill data scan`, or a folder of videos, which is scanned once; "" = procedural clips, made as they are needed.
     manifest: str = ""
+    records: str = ""  # a folder made by `framefill data records`: clips with their masks, train/ and eval/; in place of a manifest
     shards: str = ""  # a folder made by `framefill data shard`: trained on in place of the manifest's own files
     latents: str = ""  # a folder made by `framefill data cache` with the model's codec: read in place of pixels
     frames: int = 16
     size: int = 64
     fps: float | None = None  # None = the clip's own
     flip: float = 0.5  # the share of clips that are mirrored; 0 where left and right matter
+    zoom: float = 1.0  # clips are cut out of pictures that are up to so many times larger than they: 1 = as much of the picture as fits
     workers: int = 2
     procedural: float = 0.0  # with a manifest: the share of the clips that are procedural ones among its own
     procedural_clips: int = 100_000  # how many different ones an epoch has, when there is no manifest
+    # Clips that are still badly filled are shown more often: chances change with every run.epoch, or pass over the data. None = where clips
+    # come again, from records or a manifest.
+    hard: bool | None = False
+    hard_history: int = 4  # the last losses of a clip that count for its chance
     eval_split: Literal["val", "test"] = "val"
 
 
@@ -75,18 +84,52 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """What family light descends: the weights of its losses, each a mean over the hole of pictures in [0, 1]."""
+
+    l1: float = 0.8
+    gradient: float = 0.0  # differences between neighbouring pixels
+    temporal: float = 0.2  # differences from frame to frame
+    smoothness: float = 0.01  # the fill's own second difference in time, squared
+    rim: float = 0.0  # the seam: the Laplacian one pixel to either side of the hole's border
+    warp: float = 0.0  # what changes along the truth's motion
+    dct: float = 0.0  # cosines in windows of 32 pixels
+    lpips: float = 0.0
+    lpips_frames: int = 0  # frames of each clip that lpips looks at, drawn for each; 0 = all
+    lpips_from: int = 0  # samples before lpips begins to count
+    perceptual: Literal["lpips-vgg", "random-filters"] = "lpips-vgg"  # what measures lpips; the second is a stand-in without weights
+    augment: bool = False  # shift or turn a fill and its truth alike before they are compared
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """A judge that family light is trained against, once it fills well: it is to be taken for real."""
+
+    kind: Literal["none", "l3c", "ffc"] = "none"
+    weight: float = 0.2
+    warmup: int = 2_000  # samples; the net does not listen before 46 % of them
+    frames: int = 0  # of each clip that are judged, drawn for each; 0 = all
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """The optimiser and its schedule."""
 
-    kind: Literal["adamw", "muon", "schedule-free"] = "adamw"
+    kind: Literal["adamw", "adam", "sgd", "lion", "muon", "schedule-free", "schedule-free-sgd", "schedule-free-radam"] = "adamw"
     lr: float = 3e-4
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.01
-    momentum: float = 0.95  # Muon's
-    schedule: Literal["constant", "cosine", "rsqrt"] = "cosine"
+    weight_decay_end: float | None = None  # what it rises to as the rate falls; None = it stays
+    momentum: float = 0.95  # Muon's and SGD's
+    schedule: Literal["constant", "cosine", "cyclic", "rsqrt", "step"] = "cosine"
     warmup: int = 2_000  # samples
-    final: float = 0.1  # cosine ends at this share of lr
+    final: float = 0.1  # cosine and cyclic end at this share of lr
+    cycles: int = 5  # cyclic: how often in the run the rate falls from lr; with a run.epoch, it changes from epoch to epoch only
+    decay: float = 0.99  # step: the rate is multiplied by it every `decay_epochs`
+    decay_epochs: int = 1
     decay_start: int = 1_000_000  # samples; rsqrt
     clip: float = 1.0  # norm of all gradients; 0 = no limit
 
@@ -135,6 +178,7 @@ class ValidateConfig:
     steps: int = 10  # of the sampler
     metrics: tuple[str, ...] = ("psnr-hole", "ssim-hole")  # names of `framefill eval list`
     seed: int = 1234
+    pictures: int = 0  # every so many fills are kept as a PNG too, a row a frame: given, made, truth; 0 = none
 
 
 @dataclass(frozen=True)
@@ -146,14 +190,26 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     tasks: dict[str, float] = field(default_factory=dict)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     log: LogConfig = field(default_factory=LogConfig)
     validate: ValidateConfig = field(default_factory=ValidateConfig)
 
 
-MAY_CHANGE = ("run.samples", "run.minutes", "run.folder", "data.workers", "log", "validate", "run.micro_batch", "compute.device")
+MAY_CHANGE = (
+    "run.samples",
+    "run.epochs",
+    "run.minutes",
+    "run.folder",
+    "data.workers",
+    "log",
+    "validate",
+    "run.micro_batch",
+    "compute.device",
+)
 
 
 def resolve(preset: TrainConfig, file: Path | None = None, flags: Sequence[str] = ()) -> TrainConfig:
@@ -213,8 +269,9 @@ def from_tree(tree: Mapping[str, Value]) -> TrainConfig:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}") from error
-    _check_numbers(config)
-    return config
+    check(config)
+    run = config.run
+    return replace(config, run=replace(run, samples=run.epochs * run.epoch)) if run.epochs else config
 
 
 def differences(ours: TrainConfig, theirs: TrainConfig) -> list[str]:
@@ -313,44 +370,6 @@ def _nearest(name: str, known: Sequence[str], path: str) -> str:
         if homes:
             return f"did you mean {homes[0]}?"
     return f"there are {', '.join(known)}"
-
-
-def _check_numbers(config: TrainConfig) -> None:
-    """Refuse what would only fail, or train nothing, later."""
-    run, data, optim = config.run, config.data, config.optim
-    patch = config.objective.mask_patch
-    checks = [
-        ("run.samples", run.samples, run.samples > 0, "1 or more"),
-        ("run.batch", run.batch, run.batch > 0, "1 or more"),
-        ("run.micro_batch", run.micro_batch, run.micro_batch >= 0, "0 or more"),
-        ("data.frames", data.frames, data.frames > 0, "1 or more"),
-        ("data.size", data.size, data.size > 0, "1 or more pixels"),
-        ("data.flip", data.flip, 0 <= data.flip <= 1, "0 to 1"),
-        ("data.procedural", data.procedural, 0 <= data.procedural < 1, "0 to below 1; without a manifest all clips are procedural"),
-        ("data.workers", data.workers, data.workers >= 0, "0 or more"),
-        ("objective.mask_patch", patch, patch > 0 and data.size % patch == 0, f"a divisor of data.size {data.size}"),
-        ("objective.per_frame_noise", config.objective.per_frame_noise, 0 <= config.objective.per_frame_noise <= 1, "0 to 1"),
-        ("optim.lr", optim.lr, optim.lr > 0, "above 0"),
-        ("optim.clip", optim.clip, optim.clip >= 0, "0 or more"),
-        ("log.keep", config.log.keep, config.log.keep > 0, "1 or more"),
-    ]
-    for path, value, fine, expected in checks:
-        if not fine:
-            raise UsageError(f"{path} is {value}, expected {expected}")
-    if (data.shards or data.latents) and not data.manifest:
-        raise UsageError("data.shards and data.latents need data.manifest too: it names the clips held out, and their licences")
-    if data.procedural and (data.latents or not data.manifest):
-        raise UsageError("data.procedural mixes procedural clips among those of a data.manifest, in pixels; give one, and no data.latents")
-    if data.shards and data.latents:
-        raise UsageError("data.shards and data.latents are both given; give one of them")
-    if data.latents and config.model.prior != "none":
-        raise UsageError(f"model.prior {config.model.prior} guesses from pixels, which data.latents does not hold; set model.prior to none")
-    if config.compute.parallel == "fsdp" and optim.kind != "adamw":
-        raise UsageError(f"compute.parallel fsdp splits matrices, which optim.kind {optim.kind} cannot work on; set optim.kind adamw")
-    if run.name and Path(run.name).name != run.name:
-        raise UsageError(f"run.name is {run.name!r}, expected a plain name; the place is run.folder")
-    if any(share < 0 for share in config.tasks.values()) or (config.tasks and not any(config.tasks.values())):
-        raise UsageError(f"tasks are {config.tasks}, expected shares of 0 or more, at least one above 0")
 
 
 def _leaves(tree: Mapping[str, Value], path: str = "") -> Iterator[tuple[str, Value]]:

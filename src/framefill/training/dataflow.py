@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from framefill.data.dataset import Clips
 from framefill.errors import FramefillError, JobError, UsageError
 
 Batch: TypeAlias = "dict[str, Tensor]"
+CARRIED = ("video", "mask", "task", "latents", "flow", "visible")  # what a sample is made of, where its item has it
 LOST = "DataLoader worker (pid"  # how torch begins when a worker is gone
 
 
@@ -66,13 +67,56 @@ class Share:
             first += self.world * self.micro
 
 
-class ClipLoader:
-    """Batches of a clip data set in each epoch's own order, decoded in `workers` processes: its items stacked, and `position` int64 B."""
+class Place(NamedTuple):
+    """What a position shows: the item of the data set, and the epoch whose draws it is made with."""
 
-    def __init__(self, clips: Clips, seed: int, workers: int = 0, pin: bool = False) -> None:
+    position: int
+    epoch: int
+    item: int
+
+
+class Order(Protocol):
+    """Which item each position shows. `round`: positions (whole steps) after which the order may change by what was learnt; 0 = never."""
+
+    @property
+    def round(self) -> int:
+        """The length of a round."""
+        ...
+
+    def place(self, position: int) -> Place:
+        """Return what a position shows."""
+        ...
+
+
+class EveryOnce:
+    """All items once in every epoch, each epoch in an order of its own."""
+
+    round = 0
+
+    def __init__(self, seed: int, length: int) -> None:
+        self._seed, self._length = seed, length
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def place(self, position: int) -> Place:
+        """Return what a position shows."""
+        epoch, at = divmod(position, self._length)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self._seed, epoch, self._length)
+        return Place(position, epoch, int(self._order[at]))
+
+
+class ClipLoader:
+    """Batches of a clip data set, decoded in `workers` processes: its items stacked, with `position` and `index` (the item), int64 B.
+
+    order: which item is shown when; None shows each once an epoch.
+    """
+
+    def __init__(self, clips: Clips, seed: int, workers: int = 0, pin: bool = False, order: Order | None = None) -> None:
         if len(clips) == 0:
             raise UsageError("the data set has no clips; look at its manifest and split with: framefill data check")
-        self._line = _Line(clips, seed)
+        self._line = _Line(clips)
+        self._order = order or EveryOnce(seed, len(clips))
         self._workers = workers
         self._pin = pin
 
@@ -80,19 +124,21 @@ class ClipLoader:
         """Yield this process's micro-batches, endlessly. Raises what reading a clip raised, its text in one line."""
         loader = DataLoader(
             self._line,
-            batch_sampler=_Positions(share),
+            batch_sampler=_Places(share, self._order),
             num_workers=self._workers,
             pin_memory=self._pin,
             worker_init_fn=_one_core,
             collate_fn=_stacked,
             multiprocessing_context="spawn" if self._workers else None,  # FFmpeg's and OpenCV's threads do not survive a fork
+            persistent_workers=self._workers > 0,
         )
-        with _born_deaf_to_interrupts():
-            batches = iter(loader)
-        for batch in batches:
-            if isinstance(batch, Exception):
-                raise batch
-            yield batch
+        while True:
+            with _born_deaf_to_interrupts():
+                batches = iter(loader)
+            for batch in batches:
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
 
 
 @contextmanager
@@ -132,43 +178,46 @@ def draw_seed(*numbers: int) -> int:
 
 
 class _Line(Dataset["Batch | Exception"]):
-    """The endless line of samples, by position."""
+    """The endless line of samples, by place."""
 
-    def __init__(self, clips: Clips, seed: int) -> None:
+    def __init__(self, clips: Clips) -> None:
         self._shared = clips
         self._own: Clips | None = None
-        self._seed = seed
         self._epoch = -1
-        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def __getitem__(self, position: int) -> Batch | Exception:
+    def __getitem__(self, place: Place) -> Batch | Exception:
         """Return one sample, or what reading it raised: raised here, in a worker, it would come out as the worker's whole traceback."""
         try:
-            return self._sample(position)
+            return self._sample(place)
         except (FramefillError, OSError, MemoryError) as error:
             return error
 
-    def _sample(self, position: int) -> Batch:
+    def _sample(self, place: Place) -> Batch:
         if self._own is None:
             # A data set may share its epoch among all workers; near the end of an epoch they are not in the same one.
             self._own = copy.deepcopy(self._shared)
-        epoch, place = divmod(position, len(self._own))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, order(self._seed, epoch, len(self._own))
-            self._own.set_epoch(epoch)
-        item = self._own[int(self._order[place])]
-        kept = {key: value for key in ("video", "latents") if isinstance(value := item.get(key), Tensor)}
-        return {**kept, "position": torch.tensor(position)}
+        if place.epoch != self._epoch:
+            self._epoch = place.epoch
+            self._own.set_epoch(place.epoch)
+        item = self._own[place.item]
+        kept = {key: value for key in CARRIED if isinstance(value := item.get(key), Tensor)}
+        return {**kept, "position": torch.tensor(place.position), "index": torch.tensor(place.item)}
 
 
-class _Positions:
-    """A batch sampler without end."""
+class _Places:
+    """A batch sampler that ends with every round, so that nothing of the next is asked for before its order is known; it then goes on."""
 
-    def __init__(self, share: Share) -> None:
-        self._share = share
+    def __init__(self, share: Share, order: Order) -> None:
+        self._order = order
+        self._positions = share.positions()
+        self._stride = share.world * share.micro
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return self._share.positions()
+    def __iter__(self) -> Iterator[list[Place]]:
+        for positions in self._positions:
+            yield [self._order.place(position) for position in positions]
+            length, first = self._order.round, positions[0]
+            if length and (first + self._stride) // length != first // length:
+                return
 
 
 def _stacked(samples: list[Batch | Exception]) -> Batch | Exception:

@@ -147,8 +147,8 @@ def replaced(module: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that take gradients, by name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+    """Return the parameters that take gradients, by name, but for those of a module's `opponent`, which is no part of what it makes."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad and not name.startswith("opponent.")}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from framefill.training.config import TrainConfig
+from framefill.training.ema import trainable
 from framefill.training.objective import Objective
 from framefill.training.optim import state_bytes
 from framefill.training.trainer import profiles_of
@@ -51,17 +52,17 @@ def estimate(config: TrainConfig, objective: Objective, world: int = 1) -> Estim
 
     The forward runs on the CPU in float32; bf16 and fp16 keep about half of its bytes.
     """
-    own = [p for p in objective.parameters() if p.requires_grad]
-    trained = sum(p.numel() for p in own)
-    frozen = sum(p.numel() for p in objective.parameters()) - trained
+    trained = sum(p.numel() for p in trainable(objective).values())
+    opponent = sum(p.numel() for p in objective.opponent.parameters()) if objective.opponent is not None else 0
+    frozen = sum(p.numel() for p in objective.parameters()) - trained - opponent
     micro = config.run.micro_batch or max(1, config.run.batch // world)
     per_sample = activation_bytes(config, objective)
     return Estimate(
         trained=trained,
         frozen=frozen,
-        weights=4 * (trained + frozen),
-        gradients=4 * trained,
-        optimizer=state_bytes(objective, config.optim),
+        weights=4 * (trained + frozen + opponent),
+        gradients=4 * (trained + opponent),
+        optimizer=state_bytes(objective, config.optim) + 8 * opponent,
         averages=4 * trained * len(profiles_of(config.ema)),
         activations=int(per_sample * micro * (1.0 if config.compute.precision == "fp32" else 0.5)),
         split=config.compute.parallel == "fsdp",

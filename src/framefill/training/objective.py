@@ -27,6 +27,7 @@ from framefill.media.tensors import mask_to_tensor
 from framefill.media.video import Frames
 from framefill.training.dataflow import Batch, draw_seed
 
+Fill: TypeAlias = "Callable[[Frames, NDArray[np.bool_], int, int], Frames]"  # (video, mask, steps, seed) -> frames
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x, sigma) -> x0
 Density = Callable[[tuple[int, ...], torch.Generator], Tensor]  # (shape, generator) -> sigma
 Weight = Callable[[Tensor], Tensor]  # sigma -> weight of the squared error of x0
@@ -70,10 +71,22 @@ class Process(Protocol):
         ...
 
 
-class Pipeline(Protocol[Ready]):
-    """What is trained: the three verbs of a diffusion family around its `net`, and how it is saved."""
+class Held(Protocol):
+    """A pipeline as an objective holds it: the network that is trained, moved and saved with everything around it."""
 
     net: nn.Module
+
+    def to(self, device: torch.device) -> object:
+        """Move every part to a device."""
+        ...
+
+    def save_pretrained(self, save_directory: Path) -> None:
+        """Write the folder that `from_pretrained` reads."""
+        ...
+
+
+class Pipeline(Held, Protocol[Ready]):
+    """What mask modelling trains: the three verbs of a diffusion family around its `net`."""
 
     @property
     def process(self) -> Process:
@@ -92,23 +105,24 @@ class Pipeline(Protocol[Ready]):
         """Return (x, sigma) -> x0."""
         ...
 
-    def to(self, device: torch.device) -> object:
-        """Move every part to a device."""
-        ...
-
-    def save_pretrained(self, save_directory: Path) -> None:
-        """Write the folder that `from_pretrained` reads."""
-        ...
-
 
 class Objective(nn.Module, ABC):
     """What the trainer sees in place of a model: a loss, the clips it can make, and how it is saved.
 
     `forward(batch)` gives a dict: `loss` (a scalar to descend) and named parts, each a tensor (sum, count) of samples, with the same
-    names whatever the batch. One part for each of `tasks` is `task/NAME`; a batch may say the `task` of each sample, by number.
+    names whatever the batch. One part for each of `tasks` is `task/NAME`; a batch may say the `task` of each sample, by number. `each` is
+    no part: the samples' losses B, where one tells how hard its clip is (and not how much noise was drawn). `also` is none either: what
+    is descended beside the loss by an `opponent`, a submodule that is trained with an optimiser of its own and is no part of the model.
+    `notes` are lines for the log of things that another run may not have.
     """
 
     tasks: Mapping[str, float]
+    opponent: nn.Module | None
+    notes: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opponent = None
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -152,27 +166,15 @@ class Noise:
     per_frame: float = 0.0
 
 
-class MaskObjective(Objective, Generic[Ready]):
-    """Mask modelling with any pipeline: batch `video` uint8 B T H W 3 or `latents` float B T C h w, and `position` B.
+class NetObjective(Objective):
+    """What objectives of one network inside a pipeline share: tasks and masks drawn by position, saving, splitting, compiling.
 
-    `net` is the trained network inside `pipeline`, which alone is a submodule: frozen parts (a VAE) stay outside. `tasks` are shares
-    by name; `patch` is the side in pixels of the cells on which masks are drawn. `fill` is the pipeline's own call. `bound` is for a
-    network that learns a variance beside its estimate: it is trained by the variational bound, whose part is added to the loss.
-    Raises UsageError for unknown tasks or a patch that does not divide the picture.
+    `net` alone is a submodule: a pipeline's frozen parts (a VAE) stay outside. `tasks` are shares by name; `patch` is the side in pixels
+    of the cells on which masks are drawn. `fill` is the pipeline's own call: (video, mask, steps, seed) -> frames.
+    Raises UsageError for unknown tasks.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline[Ready],
-        net: nn.Module,
-        fill: Callable[[Frames, NDArray[np.bool_], int, int], Frames],
-        tasks: Mapping[str, float],
-        noise: Noise,
-        *,
-        seed: int = 0,
-        patch: int = 1,
-        bound: Bound[Ready] | None = None,
-    ) -> None:
+    def __init__(self, pipeline: Held, net: nn.Module, fill: Fill, tasks: Mapping[str, float], seed: int, patch: int) -> None:
         super().__init__()
         if unknown := sorted(set(tasks) - set(TASKS)):
             raise UsageError(f"unknown task {unknown[0]}; there are {', '.join(TASKS)}")
@@ -180,36 +182,11 @@ class MaskObjective(Objective, Generic[Ready]):
         self.tasks = {name: share for name, share in tasks.items() if share > 0}
         if not self.tasks:
             raise UsageError("no task has a share above 0; give tasks such as predict: 1")
-        self._pipeline = pipeline
+        self._holder = pipeline
         self._fill = fill
-        self._noise = noise
         self._seed = seed
         self._patch = patch
-        self._bound = bound
-        self._edges = _quartiles(noise.density)
         self._empty_net: Callable[[], nn.Module] | None = None
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return `loss`, and (sum, count) of the samples' losses by `task/NAME` and by quarter of the noise levels `sigma/A-B`."""
-        positions = [int(position) for position in batch["position"]]
-        device = next(self.net.parameters()).device
-        tasks = [self._task(position) for position in positions]
-        if "task" in batch:
-            tasks = [list(self.tasks)[int(number)] for number in batch["task"]]
-        with torch.no_grad():
-            prepared = self._prepared(batch, tasks, positions, device)
-            noise, sigma = self._draw(positions, prepared.x0)
-            x = self._pipeline.process.noised(prepared.x0, noise, sigma)
-        unknown = torch.ones_like(prepared.x0[:, :, :1]) if prepared.keep is None else prepared.keep.mask
-        if self._bound is None:
-            made = self._pipeline.denoise(prepared)(x, sigma)
-            losses = masked_loss(made, prepared.x0, unknown, self._noise.weight(sigma))
-            return {"loss": losses.mean(), **self._parts(losses.detach(), tasks, sigma)}
-        made, bits = self._bound(prepared, x, sigma)
-        losses = masked_loss(made, prepared.x0, unknown, self._noise.weight(sigma))
-        bounds = masked_mean(bits, unknown)
-        parts = {"bound/bits": _sum_and_count(bounds.detach(), torch.ones_like(bounds, dtype=torch.bool))}
-        return {"loss": (losses + bounds).mean(), **self._parts(losses.detach(), tasks, sigma), **parts}
 
     def fill(self, video: Frames, mask: NDArray[np.bool_], steps: int, seed: int) -> Frames:
         """Make what `mask` T H W hides in `video` uint8 T H W 3, by the pipeline's own call."""
@@ -217,11 +194,11 @@ class MaskObjective(Objective, Generic[Ready]):
 
     def export(self, folder: Path) -> None:
         """Save the pipeline's folder."""
-        self._pipeline.save_pretrained(folder)
+        self._holder.save_pretrained(folder)
 
     def place(self, device: torch.device) -> None:
         """Move the pipeline, with its codec."""
-        self._pipeline.to(device)
+        self._holder.to(device)
 
     def before_split(self) -> list[str]:
         """Keep the network's shape, without weights, for `unsplit`; return the classes that diffusers' convention names."""
@@ -233,14 +210,14 @@ class MaskObjective(Objective, Generic[Ready]):
     def unsplit(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
         """Put a network of the kept shape in the pipeline while the block runs."""
         assert self._empty_net is not None
-        held, device = self._pipeline.net, next(self.net.parameters()).device
+        held, device = self._holder.net, next(self.net.parameters()).device
         net = self._empty_net().to_empty(device=device).eval()
         net.load_state_dict({name.removeprefix("net."): weight for name, weight in weights.items()})
-        self._pipeline.net = net
+        self._holder.net = net
         try:
             yield
         finally:
-            self._pipeline.net = held
+            self._holder.net = held
 
     def save_activations(self) -> None:
         """Switch on the network's own gradient checkpointing. Raises UsageError when it has none."""
@@ -265,6 +242,71 @@ class MaskObjective(Objective, Generic[Ready]):
         shares = np.array(list(self.tasks.values()))
         return list(self.tasks)[int(self._rng(position, TASK).choice(len(shares), p=shares / shares.sum()))]
 
+    def _tasks_of(self, batch: Batch, positions: Sequence[int]) -> list[str]:
+        """Return each sample's task: the batch's own `task`, by number, else drawn by its position."""
+        if "task" in batch:
+            return [list(self.tasks)[int(number)] for number in batch["task"]]
+        return [self._task(position) for position in positions]
+
+    def _masks(self, tasks: Sequence[str], positions: Sequence[int], shape: torch.Size, patch: int) -> Tensor:
+        """Draw each sample's mask: float B T 1 H W, 1 = unknown."""
+        _, T, _, H, W = shape
+        drawn = [task_mask(task, self._rng(position, MASK), (T, H, W), patch) for task, position in zip(tasks, positions, strict=True)]
+        return mask_to_tensor(np.stack(drawn))
+
+    def _by_task(self, losses: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Return (sum, count) of the samples' losses B under `task/NAME`, for every task there is."""
+        chosen = {name: torch.tensor([task == name for task in tasks], device=losses.device) for name in self.tasks}
+        return {f"task/{name}": sum_and_count(losses, own) for name, own in chosen.items()}
+
+
+class MaskObjective(NetObjective, Generic[Ready]):
+    """Mask modelling with any pipeline: batch `video` uint8 B T H W 3 or `latents` float B T C h w, and `position` B.
+
+    `net` is the trained network inside `pipeline`, which alone is a submodule: frozen parts (a VAE) stay outside. `tasks` are shares
+    by name; `patch` is the side in pixels of the cells on which masks are drawn. `fill` is the pipeline's own call. `bound` is for a
+    network that learns a variance beside its estimate: it is trained by the variational bound, whose part is added to the loss.
+    Raises UsageError for unknown tasks or a patch that does not divide the picture.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline[Ready],
+        net: nn.Module,
+        fill: Fill,
+        tasks: Mapping[str, float],
+        noise: Noise,
+        *,
+        seed: int = 0,
+        patch: int = 1,
+        bound: Bound[Ready] | None = None,
+    ) -> None:
+        super().__init__(pipeline, net, fill, tasks, seed, patch)
+        self._pipeline: Pipeline[Ready] = pipeline
+        self._noise = noise
+        self._bound = bound
+        self._edges = _quartiles(noise.density)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss`, and (sum, count) of the samples' losses by `task/NAME` and by quarter of the noise levels `sigma/A-B`."""
+        positions = [int(position) for position in batch["position"]]
+        device = next(self.net.parameters()).device
+        tasks = self._tasks_of(batch, positions)
+        with torch.no_grad():
+            prepared = self._prepared(batch, tasks, positions, device)
+            noise, sigma = self._draw(positions, prepared.x0)
+            x = self._pipeline.process.noised(prepared.x0, noise, sigma)
+        unknown = torch.ones_like(prepared.x0[:, :, :1]) if prepared.keep is None else prepared.keep.mask
+        if self._bound is None:
+            made = self._pipeline.denoise(prepared)(x, sigma)
+            losses = masked_loss(made, prepared.x0, unknown, self._noise.weight(sigma))
+            return {"loss": losses.mean(), **self._parts(losses.detach(), tasks, sigma)}
+        made, bits = self._bound(prepared, x, sigma)
+        losses = masked_loss(made, prepared.x0, unknown, self._noise.weight(sigma))
+        bounds = masked_mean(bits, unknown)
+        parts = {"bound/bits": sum_and_count(bounds.detach(), torch.ones_like(bounds, dtype=torch.bool))}
+        return {"loss": (losses + bounds).mean(), **self._parts(losses.detach(), tasks, sigma), **parts}
+
     def _prepared(self, batch: Batch, tasks: Sequence[str], positions: Sequence[int], device: torch.device) -> Ready:
         if "latents" in batch:  # their masks are of whole frames: `prepare_latents` refuses others where they would tell too much
             latents = batch["latents"].to(device)
@@ -273,12 +315,6 @@ class MaskObjective(Objective, Generic[Ready]):
         masks = self._masks(tasks, positions, video.shape, self._patch).to(device)
         generator = torch.Generator().manual_seed(draw_seed(self._seed, positions[0], ENCODING))
         return self._pipeline.prepare(video, masks, generator)
-
-    def _masks(self, tasks: Sequence[str], positions: Sequence[int], shape: torch.Size, patch: int) -> Tensor:
-        """Draw each sample's mask: float B T 1 H W, 1 = unknown."""
-        _, T, _, H, W = shape
-        drawn = [task_mask(task, self._rng(position, MASK), (T, H, W), patch) for task, position in zip(tasks, positions, strict=True)]
-        return mask_to_tensor(np.stack(drawn))
 
     def _draw(self, positions: Sequence[int], x0: Tensor) -> tuple[Tensor, Tensor]:
         """Draw noise like x0 and sigma: B, or B T where some samples have a level for each frame."""
@@ -295,13 +331,10 @@ class MaskObjective(Objective, Generic[Ready]):
         return torch.stack(noises).to(x0), torch.stack(sigmas).to(x0.device, torch.float32)
 
     def _parts(self, losses: Tensor, tasks: Sequence[str], sigma: Tensor) -> dict[str, Tensor]:
-        parts: dict[str, Tensor] = {}
-        for name in self.tasks:
-            chosen = torch.tensor([task == name for task in tasks], device=losses.device)
-            parts[f"task/{name}"] = _sum_and_count(losses, chosen)
+        parts = self._by_task(losses, tasks)
         level = sigma if sigma.ndim == 1 else sigma.mean(1)
         for low, high in zip(self._edges[:-1], self._edges[1:], strict=True):
-            parts[f"sigma/{low:.2g}-{high:.2g}"] = _sum_and_count(losses, (level >= low) & (level < high))
+            parts[f"sigma/{low:.2g}-{high:.2g}"] = sum_and_count(losses, (level >= low) & (level < high))
         return parts
 
 
@@ -341,7 +374,8 @@ def task_mask(name: str, rng: np.random.Generator, size: tuple[int, int, int], p
     return np.repeat(np.repeat(cells, patch, axis=1), patch, axis=2)
 
 
-def _sum_and_count(losses: Tensor, chosen: Tensor) -> Tensor:
+def sum_and_count(losses: Tensor, chosen: Tensor) -> Tensor:
+    """Return (sum, count) of the values B that are `chosen` (bool B), as a part of an objective's answer."""
     return torch.stack([torch.where(chosen, losses, 0.0).sum(), chosen.sum().to(losses.dtype)])
 
 

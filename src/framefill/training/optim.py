@@ -1,20 +1,21 @@
 """Optimisers by name, and learning-rate schedules counted in samples.
 
 AdamW (Loshchilov and Hutter, arXiv 1711.05101), Muon for the hidden matrices (Jordan 2024; scaled to AdamW's step as in Liu et al.,
-arXiv 2502.16982), schedule-free AdamW (Defazio et al., arXiv 2405.15682; by the package `schedulefree`).
+arXiv 2502.16982), schedule-free AdamW and its kin (Defazio et al., arXiv 2405.15682; by the package `schedulefree`), Lion, Adam, SGD.
+Cosine with restarts: SGDR (Loshchilov and Hutter, arXiv 1608.03983).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from framefill.errors import UsageError
-from framefill.training.config import OptimConfig
+from framefill.training.config import AdversaryConfig, OptimConfig
 from framefill.training.ema import trainable
 
 
@@ -26,12 +27,17 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> list[Optimizer]:
     parameters = trainable(module)
     if not parameters:
         raise UsageError("nothing to train: no parameter takes a gradient; check model and what is frozen")
-    if config.kind == "adamw":
-        return [_adamw(parameters.values(), config)]
     if config.kind == "muon":
         hidden = _hidden_matrices(module)
         return [_muon(list(hidden.values()), config), _adamw([p for name, p in parameters.items() if name not in hidden], config)]
-    return [_schedule_free(parameters.values(), config)]
+    return [PLAIN[config.kind](parameters.values(), config)]
+
+
+def build_opponents(opponent: nn.Module | None, config: AdversaryConfig) -> list[Optimizer]:
+    """Return the optimiser of what is trained against: AdamW at a rate that stays; none without it."""
+    if opponent is None:
+        return []
+    return [torch.optim.AdamW(opponent.parameters(), lr=config.lr, betas=config.betas, weight_decay=0.0, fused=True)]
 
 
 def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
@@ -41,28 +47,60 @@ def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
             group["lr"] = rate
 
 
-def rate_at(config: OptimConfig, samples: int, total: int) -> float:
+def set_decay(optimizers: Sequence[Optimizer], decay: float) -> None:
+    """Set the weight decay of every group that has one."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if group["weight_decay"]:
+                group["weight_decay"] = decay
+
+
+def rate_at(config: OptimConfig, samples: int, total: int, epoch: int = 0) -> float:
     """Return the learning rate of the step that begins when `samples` have been seen, of `total` in the whole run.
 
-    Linear warm-up over `warmup` samples; then constant, cosine to `final` x lr at `total`, or rsqrt: lr / sqrt(samples / decay_start)
-    from `decay_start` on (EDM2, arXiv 2312.02696). Schedule-free stays
-    constant after the warm-up, whatever the schedule.
+    Linear warm-up over `warmup` samples; then constant; cosine to `final` x lr at `total`; cyclic: that in each of `cycles` equal parts,
+    with an `epoch` (in samples) whole epochs long, during each of which the rate stays; rsqrt: lr / sqrt(samples / decay_start) from
+    `decay_start` on (EDM2, arXiv 2312.02696); or step: times `decay` every `decay_epochs`. Schedule-free stays constant after the
+    warm-up, whatever the schedule.
     """
     warm = min(1.0, (samples + 1) / config.warmup) if config.warmup > 0 else 1.0
-    if config.kind == "schedule-free":
-        return config.lr * warm
+    return config.lr * warm * _share_of_rate(config, samples, total, epoch)
+
+
+def decay_at(config: OptimConfig, samples: int, total: int, epoch: int = 0) -> float:
+    """Return the weight decay of a step, as in `rate_at`: it rises from `weight_decay` to `weight_decay_end` as the rate falls."""
+    if config.weight_decay_end is None or config.final >= 1:
+        return config.weight_decay
+    fallen = 1 - (_share_of_rate(config, samples, total, epoch) - config.final)
+    return config.weight_decay + (config.weight_decay_end - config.weight_decay) * min(1.0, max(0.0, fallen))
+
+
+def _share_of_rate(config: OptimConfig, samples: int, total: int, epoch: int) -> float:
+    """The learning rate after the warm-up, as a share of `lr`."""
+    if config.kind.startswith("schedule-free"):
+        return 1.0
     if config.schedule == "cosine":
-        done = min(1.0, max(0, samples - config.warmup) / max(1, total - config.warmup))
-        return config.lr * warm * (config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done)))
+        return _cosine(config.final, min(1.0, max(0, samples - config.warmup) / max(1, total - config.warmup)))
+    if config.schedule == "cyclic":
+        part = max(1, epoch)  # what the rate stays the same for
+        length = part * math.ceil(math.ceil(total / part) / config.cycles)
+        return _cosine(config.final, samples // part * part % length / length)
     if config.schedule == "rsqrt":
-        return config.lr * warm / math.sqrt(max(1.0, samples / config.decay_start))
-    return config.lr * warm
+        return 1 / math.sqrt(max(1.0, samples / config.decay_start))
+    if config.schedule == "step":
+        return float(config.decay ** (samples // (max(1, epoch) * config.decay_epochs)))
+    return 1.0
+
+
+def _cosine(final: float, done: float) -> float:
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def state_bytes(module: nn.Module, config: OptimConfig) -> int:
-    """Return the bytes of optimiser state, float32: two moments a weight, for Muon's matrices one."""
-    one_moment = _hidden_matrices(module) if config.kind == "muon" else {}
-    return sum(p.numel() * (4 if name in one_moment else 8) for name, p in trainable(module).items())
+    """Return the bytes of optimiser state, float32: two moments a weight; one for Muon's matrices, Lion and SGD."""
+    parameters = trainable(module)
+    one_moment = _hidden_matrices(module) if config.kind == "muon" else parameters if config.kind in ("lion", "sgd") else {}
+    return sum(p.numel() * (4 if name in one_moment else 8) for name, p in parameters.items())
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
@@ -77,13 +115,65 @@ def _muon(matrices: list[nn.Parameter], config: OptimConfig) -> Optimizer:
     )
 
 
+def _adam(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
+    return torch.optim.Adam(_groups(parameters, config), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+
+def _sgd(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
+    return torch.optim.SGD(_groups(parameters, config), lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def _lion(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
+    return Lion(_groups(parameters, config), config.lr, config.betas)
+
+
 def _schedule_free(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
     try:
-        from schedulefree import AdamWScheduleFree
+        import schedulefree
     except ImportError as error:
-        raise UsageError("optim.kind schedule-free needs the package schedulefree; install it with: pip install schedulefree") from error
-    optimizer: Optimizer = AdamWScheduleFree(_groups(parameters, config), lr=config.lr, betas=config.betas, eps=config.eps)
+        raise UsageError(
+            f"optim.kind {config.kind} needs the package schedulefree; install it with: pip install schedulefree"
+        ) from error  # fmt: skip
+    groups = _groups(parameters, config)
+    optimizer: Optimizer
+    if config.kind == "schedule-free-sgd":
+        optimizer = schedulefree.SGDScheduleFree(groups, lr=config.lr, momentum=config.momentum)
+    elif config.kind == "schedule-free-radam":
+        optimizer = schedulefree.RAdamScheduleFree(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    else:
+        optimizer = schedulefree.AdamWScheduleFree(groups, lr=config.lr, betas=config.betas, eps=config.eps)
     return optimizer
+
+
+PLAIN: dict[str, Callable[[Iterable[nn.Parameter], OptimConfig], Optimizer]] = {  # one optimiser for all
+    "adamw": _adamw,
+    "adam": _adam,
+    "sgd": _sgd,
+    "lion": _lion,
+    "schedule-free": _schedule_free,
+    "schedule-free-sgd": _schedule_free,
+    "schedule-free-radam": _schedule_free,
+}
+
+
+class Lion(Optimizer):
+    """Steps of one size in the sign of an average of gradients (Chen et al., arXiv 2302.06675, algorithm 2), a tenth of AdamW's rate."""
+
+    def __init__(self, groups: list[dict[str, object]], lr: float, betas: tuple[float, float]) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Take a step."""
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                average = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(torch.sign(average.lerp(p.grad, 1 - first)), alpha=group["lr"])
+                average.lerp_(p.grad, 1 - second)
 
 
 def _groups(parameters: Iterable[nn.Parameter], config: OptimConfig) -> list[dict[str, object]]:

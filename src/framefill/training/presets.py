@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from typing import Literal
 
 from framefill.errors import UsageError
 from framefill.training.config import (
@@ -11,6 +12,7 @@ from framefill.training.config import (
     DataConfig,
     EmaConfig,
     LogConfig,
+    LossConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimConfig,
@@ -18,6 +20,7 @@ from framefill.training.config import (
     TrainConfig,
     ValidateConfig,
 )
+from framefill.weights import store
 
 # Every task of VDT as often as its own sampler has it (0.8 over six temporal ones, 0.2 spatial), the spatial fifth shared with holes.
 UNIFIED = {
@@ -81,7 +84,76 @@ def vdt_l2() -> TrainConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], TrainConfig]] = {"vdt-tiny": vdt_tiny, "vdt-s2": vdt_s2, "vdt-l2": vdt_l2}
+HOLES = {
+    "inpaint-object": 0.3,
+    "inpaint-stroke": 0.15,
+    "inpaint-blob": 0.15,
+    "inpaint-box": 0.2,
+    "outpaint": 0.1,
+    "completion": 0.1,
+    "stereo": 0.15,
+    "dust": 0.03,
+    "text": 0.03,
+}
+
+
+def light() -> TrainConfig:
+    """The light net that fills any hole in one pass, on crops of 128x128 in 8 frames; a CPU trains it in hours, a GPU in one."""
+    return TrainConfig(
+        run=RunConfig(name="light", samples=200_000, batch=8, micro_batch=8),
+        data=DataConfig(frames=8, size=128, workers=1),
+        model=ModelConfig(family="light", net="light"),
+        tasks=dict(HOLES),
+        objective=ObjectiveConfig(mask_patch=1),
+        # L1 alone first, which rewards blur; what looks right from the middle on.
+        loss=LossConfig(
+            l1=1.0, gradient=0.5, temporal=0.2, smoothness=0.01, rim=0.1, warp=0.1,
+            lpips=0.2, lpips_frames=2, lpips_from=100_000, perceptual=eye_here(),
+        ),
+        optim=OptimConfig(kind="adamw", lr=5e-4, betas=(0.9, 0.99), warmup=1_600, schedule="cosine", final=0.02),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05)),
+        log=LogConfig(metrics_every=160, curves_every=1_600, save_every=1_600, validate_every=8_000, sample_every=8_000),
+        validate=ValidateConfig(clips=4, steps=1, metrics=_measures()),
+    )  # fmt: skip
+
+
+def light_compat() -> TrainConfig:
+    """The published net by its author's recipe, on records (--data DIR): 199 epochs of 1664 clips, five cycles; for one GPU."""
+    return TrainConfig(
+        run=RunConfig(name="light-compat", epoch=1_664, epochs=199, samples=199 * 1_664, batch=4, micro_batch=1),
+        data=DataConfig(frames=12, size=256, flip=0.0, hard=None, workers=6),
+        model=ModelConfig(family="light", net="light-compat"),
+        tasks={**HOLES, "stereo": 1.0},
+        objective=ObjectiveConfig(mask_patch=1),
+        loss=LossConfig(l1=0.8, temporal=0.2, smoothness=0.01, lpips=0.2, perceptual=eye_here(), augment=True),
+        optim=OptimConfig(
+            kind="adamw", lr=1e-4, betas=(0.9, 0.999), warmup=0, schedule="cyclic", cycles=5, final=1e-4,
+            weight_decay=1e-3, weight_decay_end=1e-2, clip=0.0,
+        ),
+        ema=EmaConfig(kind="none"),
+        log=LogConfig(metrics_every=416, curves_every=6_656, save_every=1_664, validate_every=6_656, sample_every=6_656),
+        validate=ValidateConfig(clips=100, steps=1, metrics=_measures(), pictures=10),
+    )  # fmt: skip
+
+
+def eye_here() -> Literal["lpips-vgg", "random-filters"]:
+    """The perceptual distance of a loss on this machine: LPIPS where its weights are, else a stand-in (`training.light_perceptual`)."""
+    return "lpips-vgg" if store.place("lpips-vgg").exists() else "random-filters"
+
+
+def _measures() -> tuple[str, ...]:
+    """What the light nets are measured by while they train; LPIPS where its weights are on this machine."""
+    perceptual = ("lpips-vgg-hole",) if eye_here() == "lpips-vgg" else ()
+    return ("psnr-hole", "ssim-hole", "ewarp-hole", *perceptual)
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    "light": light,
+    "light-compat": light_compat,
+    "vdt-tiny": vdt_tiny,
+    "vdt-s2": vdt_s2,
+    "vdt-l2": vdt_l2,
+}
 
 
 def get_preset(name: str) -> TrainConfig:

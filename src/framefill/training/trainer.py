@@ -20,16 +20,17 @@ from accelerate.utils import DistributedType, gather_object
 from torch import Tensor
 
 from framefill.errors import JobError, UsageError
-from framefill.media.video import Frames
 from framefill.training import validate
 from framefill.training.card import Provenance, write_card
 from framefill.training.checkpoint import Progress, States, averages_of, save_batch, saving, snapshot
-from framefill.training.config import EmaConfig, TrainConfig, differences, from_tree, read_yaml, to_yaml
+from framefill.training.config import EmaConfig, OptimConfig, TrainConfig, differences, from_tree, read_yaml, to_yaml
 from framefill.training.dataflow import Batch, Loader, Share, draw_seed, lost_workers_told
 from framefill.training.ema import HalfLife, Power, Profile, replaced, trainable
+from framefill.training.hard import HardExamples
 from framefill.training.journal import Journal
+from framefill.training.lock import one_run
 from framefill.training.objective import Objective
-from framefill.training.optim import build_optimizers, rate_at, set_rate
+from framefill.training.optim import build_opponents, build_optimizers, decay_at, rate_at, set_decay, set_rate
 from framefill.training.sharding import all_whole, sharding_plugin, split_on_cpu, whole
 from framefill.training.watch import LONG, reason_to_stop
 
@@ -39,8 +40,9 @@ KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GP
 class Trainer:
     """One run in its folder `run.folder/run.name`: `fit` starts it, or goes on where it stopped.
 
-    `held_out` clips (uint8 T H W 3) are filled for validation and sample videos. `provenance` says in the model card what it learned
-    from. Raises UsageError for a config that differs from the folder's, or numbers that do not divide.
+    `held_out` clips (uint8 T H W 3, or with a mask of their own) are filled for validation and sample videos. `provenance` says in the
+    model card what it learned from. `hard` is the order of a loader that shows hard clips more often. Raises UsageError for a config that
+    differs from the folder's, or numbers that do not divide.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Trainer:
         config: TrainConfig,
         objective: Objective,
         loader: Loader,
-        held_out: Sequence[Frames] = (),
+        held_out: Sequence[validate.HeldOut] = (),
         provenance: Provenance | None = None,
+        hard: HardExamples | None = None,
     ) -> None:
         self.config = config
         self.folder = Path(config.run.folder) / config.run.name
-        self._loader, self._held_out, self._provenance = loader, held_out, provenance
+        self._loader, self._held_out, self._provenance, self._hard = loader, held_out, provenance, hard
         if held_out:
             validate.check_metrics(config.validate.metrics)
         self._accelerator = accelerator = _accelerator(config, self.folder, objective)
@@ -64,10 +67,12 @@ class Trainer:
             objective.save_activations()
         if config.compute.compile:
             objective.compile_parts()
-        optimizers = build_optimizers(objective, config.optim)
-        if len(optimizers) > 1 and config.compute.precision == "fp16":
-            raise UsageError("optim.kind muon is two optimisers, which fp16's loss scaler cannot serve; set compute.precision bf16 or fp32")
-        self._model, *self._optimizers = accelerator.prepare(objective, *optimizers)
+        own, opponents = build_optimizers(objective, config.optim), build_opponents(objective.opponent, config.adversary)
+        if len(own + opponents) > 1 and config.compute.precision == "fp16":
+            why = "adversary.kind" if opponents else "optim.kind muon"
+            raise UsageError(f"{why} makes two optimisers, which fp16's loss scaler cannot serve; set compute.precision bf16 or fp32")
+        self._model, *self._optimizers = accelerator.prepare(objective, *own, *opponents)
+        self._scheduled = self._optimizers[: len(own)]
         self._averages = averages_of(objective, profiles_of(config.ema))
         self._journal = Journal(self.folder, quiet=not accelerator.is_main_process)
         self._states = States(self.folder / "state", config.log.keep)
@@ -76,16 +81,23 @@ class Trainer:
     def fit(self) -> Path:
         """Train to `run.samples` (or for `run.minutes`) and return the model's folder.
 
-        Raises JobError when the loss is no number or diverges, after the offending batch has been saved.
+        Raises JobError when the loss is no number or diverges, after the offending batch has been saved, and when another process trains
+        in this folder.
         """
+        with one_run(self.folder) if self._accelerator.is_main_process else nullcontext():
+            return self._fit()
+
+    def _fit(self) -> Path:
         self._agree_on_config()
-        progress = self._progress = self._states.load(self._accelerator, self._averages)
+        progress = self._progress = self._states.load(self._accelerator, self._averages, self._hard)
         self._journal.resume(progress.samples)
         run, share = self.config.run, self._share(progress.samples)
         self._journal.say(
             f"{'going on with' if progress.samples else 'starting'} {run.name} at {progress.samples} of {run.samples} samples: "
             f"{share.world} x {share.micro} x {share.accumulate} a step, {self._accelerator.device}, {self.config.compute.precision}"
         )
+        for note in self._objective.notes:
+            self._journal.say(note)
         begin, out_of_time = time.monotonic(), False
         batches = self._loader.batches(share)
         self._set_training(True)
@@ -103,9 +115,11 @@ class Trainer:
     def _step(self, batches: Iterator[Batch], share: Share, late: bool) -> bool:
         """Take one step; returns whether any process is out of time."""
         config, progress, accelerator = self.config, self._progress, self._accelerator
-        set_rate(self._optimizers, rate_at(config.optim, progress.samples, config.run.samples))
+        set_rate(self._scheduled, rate_at(*self._when()))
+        set_decay(self._scheduled, decay_at(*self._when()))
         taken: list[Batch] = []
         loss = torch.zeros((), device=accelerator.device)
+        each: list[Tensor] = []
         for number in range(share.accumulate):
             waiting = time.monotonic()
             taken.append(next(batches))
@@ -113,8 +127,14 @@ class Trainer:
             torch.manual_seed(draw_seed(config.run.seed, share.rank, progress.samples, number))  # for dropout inside a network
             with self._synchronised(number == share.accumulate - 1):
                 parts = self._model(taken[-1])
-                accelerator.backward(parts["loss"] / share.accumulate)
+                accelerator.backward((parts["loss"] + parts.get("also", 0.0)) / share.accumulate)
             loss += parts["loss"].detach() / share.accumulate
+            if self._hard is not None:
+                each.append(
+                    torch.stack(
+                        [part.double().to(accelerator.device) for part in (taken[-1]["position"], taken[-1]["index"], parts["each"])], 1
+                    )
+                )
             self._tally(parts)
         norm = self._clip()
         told = accelerator.reduce(torch.stack([loss.float(), loss.new_tensor(float(late))]), "mean")
@@ -123,12 +143,22 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         progress.samples += share.batch
+        if self._hard is not None:
+            self._learn_which_are_hard(self._hard, torch.cat(each))
         for average in self._averages:
             average.update(self._objective, progress.samples, share.batch)
         progress.recent = [*progress.recent, float(told[0])][-LONG:]
         self._add("loss", float(told[0]), 1)
         self._add("gradient_norm", float(norm), 1)
         return float(told[1]) > 0
+
+    def _learn_which_are_hard(self, hard: HardExamples, shown: Tensor) -> None:
+        """Take in (position, clip, loss) of this process's part of a step, N 3, and everyone else's; at a round's end, begin the next."""
+        told = self._accelerator.gather(shown).cpu().numpy()
+        told = told[told[:, 0].argsort()]
+        hard.learn(told[:, 1].astype("int64"), told[:, 2])
+        if self._progress.samples % hard.round == 0:
+            self._note({"samples": float(self._progress.samples), **hard.turn()})
 
     def _act_on_times(self, before: int, now: int) -> None:
         """Do what is due between two counts of samples."""
@@ -161,7 +191,7 @@ class Trainer:
         values = {
             "samples": float(progress.samples),
             **{name: value for name, value in means.items() if name not in ("waiting", "since")},
-            "lr": rate_at(self.config.optim, progress.samples, self.config.run.samples),
+            "lr": rate_at(*self._when()),
             "samples_per_second": steps * self.config.run.batch / max(since, 1e-9),
             "waiting_share": min(1.0, waited / max(since, 1e-9)),
         }
@@ -178,17 +208,16 @@ class Trainer:
         scores: list[dict[str, float]] = []
         folder = self.folder / "samples" / f"step-{samples:012d}"
         with self._exported_weights(), torch.no_grad(), accelerator.autocast():
-            for filled in validate.fill_held_out(
-                self._objective,
-                self._held_out if measuring else self._held_out[:1],
-                config.validate,
-                config.objective.mask_patch,
-                accelerator.process_index,
-                accelerator.num_processes,
-            ):
+            share = accelerator.process_index, accelerator.num_processes
+            patch, every = config.objective.mask_patch, config.validate.pictures
+            for filled in validate.fill_held_out(self._objective, self._held_out, config.validate, patch, share, firsts=not measuring):
                 if measuring:
-                    scores.append(validate.score(filled, config.validate.metrics) | validate.loss_of(self._objective, filled))
-                if showing and filled.case.name == "0":
+                    with torch.autocast(accelerator.device.type, enabled=False):  # networks that measure do so in full precision
+                        measured = validate.score(filled, config.validate.metrics)
+                    scores.append(measured | validate.loss_of(self._objective, filled))
+                if measuring and every and filled.number % every == 0:
+                    validate.write_picture(filled, folder / f"{filled.number:04}-{filled.task}.png")
+                if showing and filled.first:
                     validate.write_sample(filled, folder / f"{filled.task}.mp4")
         if measuring:
             means = validate.mean_scores(gather_object(scores))
@@ -200,7 +229,7 @@ class Trainer:
     def _save(self) -> None:
         """Save a state to resume from, and the averaged model."""
         with saving(self.folder):
-            self._states.save(self._accelerator, self._averages, self._progress)
+            self._states.save(self._accelerator, self._averages, self._progress, self._hard)
             with self._exported_weights():
                 if self._accelerator.is_main_process:
                     self._objective.export(self.folder / "model")
@@ -248,6 +277,11 @@ class Trainer:
             file.write_text(to_yaml(self.config), encoding="utf-8")
         self._accelerator.wait_for_everyone()
 
+    def _when(self) -> tuple[OptimConfig, int, int, int]:
+        """What the schedules go by."""
+        run = self.config.run
+        return self.config.optim, self._progress.samples, run.samples, run.epoch
+
     def _share(self, samples: int) -> Share:
         run, world = self.config.run, self._accelerator.num_processes
         if samples % run.batch:
@@ -259,7 +293,12 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         limit = self.config.optim.clip or float("inf")
-        norm = self._accelerator.clip_grad_norm_(self._model.parameters(), limit)
+        opponent = self._objective.opponent
+        if opponent is None:
+            norm = self._accelerator.clip_grad_norm_(self._model.parameters(), limit)
+        else:  # each side by itself: a judge's gradients are of another size
+            norm = self._accelerator.clip_grad_norm_(trainable(self._objective).values(), limit)
+            self._accelerator.clip_grad_norm_(opponent.parameters(), limit)
         assert isinstance(norm, Tensor)
         return whole(norm.detach())
 
@@ -291,7 +330,7 @@ class Trainer:
                 switch()
 
     def _tally(self, parts: dict[str, Tensor]) -> None:
-        names = [name for name in parts if name != "loss"]
+        names = [name for name in parts if name not in ("loss", "each", "also")]
         for name, (total, count) in zip(names, torch.stack([parts[name] for name in names]).tolist(), strict=True):
             self._add(name, total, count)
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from framefill.errors import UsageError
 from framefill.evaluation.protocols.base import Case
@@ -28,13 +30,27 @@ HELD_OUT = 2**48  # positions that no training reaches
 GAP = 4  # pixels between the pictures of a sample video
 
 
+class Masked(NamedTuple):
+    """A clip held out that comes with its own mask, as a record does: uint8 T H W 3, bool T H W, and the mask's task."""
+
+    video: Frames
+    mask: NDArray[np.bool_]
+    task: str
+
+
+HeldOut: TypeAlias = "Frames | Masked"  # a bare clip is filled by every task
+
+
 @dataclass(frozen=True)
 class Filled:
-    """A held-out clip with a task's mask, and what the model made of it."""
+    """A held-out clip with a mask, and what the model made of it: `number` in the round, the `first` of its task, its `own` mask."""
 
     task: str
     case: Case
     made: Frames
+    number: int
+    first: bool
+    own: bool
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -46,17 +62,32 @@ def check_metrics(names: Sequence[str]) -> None:
 
 
 def fill_held_out(
-    objective: Objective, clips: Sequence[Frames], config: ValidateConfig, patch: int, rank: int, world: int
+    objective: Objective, clips: Sequence[HeldOut], config: ValidateConfig, patch: int, share: tuple[int, int], firsts: bool = False
 ) -> Iterator[Filled]:
-    """Fill each clip by each task with a mask and a seed that never change; this process's share of them."""
-    jobs = [(task, number) for task in objective.tasks for number in range(len(clips))]
-    for task, number in jobs[rank::world]:
-        truth = clips[number]
+    """Fill each clip by each task, or by its own mask, with masks and seeds that never change; the `share` (rank, world) of this process.
+
+    firsts: only the first clip of each task.
+    """
+    jobs = _jobs(list(objective.tasks), clips)
+    first = {task: number for number, (task, _) in reversed(list(enumerate(jobs)))}
+    chosen = [number for number in range(len(jobs)) if not firsts or number in first.values()]
+    rank, world = share
+    for number in chosen[rank::world]:
+        task, which = jobs[number]
+        clip = clips[which]
+        truth = clip.video if isinstance(clip, Masked) else clip
         T, H, W = truth.shape[:3]
-        mask = task_mask(task, np.random.default_rng([config.seed, number]), (T, H, W), patch)
-        case = Case(f"{number}", task, np.where(mask[..., None], np.uint8(127), truth), mask, truth)
-        made = objective.fill(case.given, mask, config.steps, config.seed + number)
-        yield Filled(task, case, with_known(case, made))
+        mask = clip.mask if isinstance(clip, Masked) else task_mask(task, np.random.default_rng([config.seed, which]), (T, H, W), patch)
+        case = Case(f"{which}", task, np.where(mask[..., None], np.uint8(127), truth), mask, truth)
+        made = objective.fill(case.given, mask, config.steps, config.seed + which)
+        yield Filled(task, case, with_known(case, made), number, first[task] == number, isinstance(clip, Masked))
+
+
+def _jobs(tasks: Sequence[str], clips: Sequence[HeldOut]) -> list[tuple[str, int]]:
+    """Each task with each bare clip, and each clip that has a mask with the task of that."""
+    own = [(clip.task, number) for number, clip in enumerate(clips) if isinstance(clip, Masked)]
+    bare = [number for number, clip in enumerate(clips) if not isinstance(clip, Masked)]
+    return [(task, number) for task in tasks for number in bare] + own
 
 
 def score(filled: Filled, metrics: Sequence[str]) -> dict[str, float]:
@@ -74,15 +105,20 @@ def loss_of(objective: Objective, filled: Filled) -> dict[str, float]:
     """Return `validate/loss/TASK`: the training loss on this clip and task, over LOSS_DRAWS masks and noises that never change."""
     assert filled.case.truth is not None  # held-out clips are their own truth
     first = HELD_OUT + LOSS_DRAWS * int(filled.case.name)
-    parts = objective(
-        {
-            "video": torch.from_numpy(filled.case.truth)[None].repeat(LOSS_DRAWS, 1, 1, 1, 1),
-            "position": torch.arange(first, first + LOSS_DRAWS),
-            "task": torch.full((LOSS_DRAWS,), list(objective.tasks).index(filled.task)),
-        }
-    )
+    draws = 1 if filled.own else LOSS_DRAWS
+    batch = {
+        "video": _repeated(filled.case.truth, draws),
+        "position": torch.arange(first, first + draws),
+        "task": torch.full((draws,), list(objective.tasks).index(filled.task)),
+    }
+    parts = objective(batch | {"mask": _repeated(filled.case.mask, draws)} if filled.own else batch)
     total, count = parts[f"task/{filled.task}"].tolist()
     return {f"validate/loss/{filled.task}": total / count}
+
+
+def _repeated(array: NDArray[np.generic], times: int) -> torch.Tensor:
+    clip = torch.from_numpy(np.ascontiguousarray(array))[None]
+    return clip.repeat(times, *[1] * array.ndim)
 
 
 def mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -105,6 +141,14 @@ def write_sample(filled: Filled, target: Path) -> None:
     with VideoWriter(target, meta, codec="h264", crf=12) as writer:
         for index, picture in enumerate(rows):
             writer.write(Frame(index, picture, index, 1), np.ascontiguousarray(picture))
+
+
+def write_picture(filled: Filled, target: Path) -> None:
+    """Write a PNG with a row for each frame: what was given (hole grey), what was made, the truth."""
+    assert filled.case.truth is not None  # held-out clips are their own truth
+    rows = np.concatenate([filled.case.given, filled.made, filled.case.truth], axis=2)  # t h 3w c
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(rows.reshape(-1, *rows.shape[2:]))).save(target)
 
 
 def _enlarged(frames: Frames, scale: int) -> NDArray[np.uint8]:

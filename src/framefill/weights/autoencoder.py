@@ -1,22 +1,17 @@
 """From the published files of a small autoencoder, which are pickles, to a folder that `--model.codec` takes: config.json and safetensors.
 
-One layout is known: TAEF2 (github.com/madebyollin/taesd), an encoder and a decoder of 1.3 million numbers each. A pickle is read by an
-unpickler that makes tensors and containers only.
+One layout is known: TAEF2 (github.com/madebyollin/taesd), an encoder and a decoder of 1.3 million numbers each.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framefill.errors import UsageError, WeightsError
-from framefill.weights.convert import read_torch
-from framefill.weights.store import require_torch
+from framefill.errors import WeightsError
+from framefill.weights.published import KNOWN, check_new, made_whole, read_published, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +23,6 @@ LAYERS = {"encoder": "ibpbbbpbbbpwwwo", "decoder": "-i-www-pbbb-pbbb-pbo"}
 ENDS = {"encoder": (3, 32), "decoder": (32, 3)}  # channels in and out
 WIDTH, WIDE = 64, 256
 CONFIG = {"_class_name": "Taef2", "latent_channels": 32, "scaling_factor": 1.0, "shift_factor": 0.0}
-KNOWN = "the encoder and the decoder of TAEF2 (taef2_encoder.pth, taef2_decoder.pth)"
-TENSORS = "diffusion_pytorch_model.safetensors"  # where diffusers looks
-LARGEST = 50_000_000  # bytes; they are 2.6 MB each, and a pickle is read as a whole
 
 
 def convert_autoencoder(files: Sequence[Path], folder: Path) -> Path:
@@ -38,21 +30,15 @@ def convert_autoencoder(files: Sequence[Path], folder: Path) -> Path:
 
     Raises UsageError for a folder that has something in it, WeightsError for files that are anything but the parts of one autoencoder.
     """
-    require_torch("weights are converted with")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there already; give --output a folder that is new or empty")
+    check_new(folder)
     parts = [_part(file) for file in files]
     names = [name for name, _ in parts]
     if missing := sorted(LAYERS.keys() - set(names)):
         raise WeightsError(f"the {missing[0]} is missing; give {KNOWN}")
     if len(names) > len(LAYERS):
         raise WeightsError(f"{len(names)} files were given; give one each of {KNOWN}")
-    with _made_whole(folder) as making:
-        from safetensors.torch import save_file
-
-        tensors = {f"{name}.{key}": value.contiguous() for name, part in parts for key, value in part.items()}
-        save_file(tensors, making / TENSORS, {"format": "pt"})
-        (making / TENSORS).chmod(0o644)  # safetensors makes it private
+    with made_whole(folder) as making:
+        write_tensors({f"{name}.{key}": value for name, part in parts for key, value in part.items()}, making)
         (making / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
     return folder
 
@@ -79,32 +65,9 @@ def shapes_of(part: str) -> Shapes:
 
 def _part(file: Path) -> tuple[str, Mapping[str, Tensor]]:
     """Which part a file holds, and its tensors."""
-    try:
-        if file.stat().st_size > LARGEST:
-            raise WeightsError(f"{file} is larger than any file that can be converted; give {KNOWN}")
-        data = file.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{file} cannot be read: {error.strerror}; give {KNOWN}") from error
-    try:
-        tensors = read_torch(data)
-    except WeightsError as error:
-        raise WeightsError(f"{file}: {error}") from error
+    tensors = read_published(file)
     shapes = {key: tuple(getattr(value, "shape", ())) for key, value in tensors.items()}
     for name in LAYERS:
         if shapes == shapes_of(name):
             return name, tensors
     raise WeightsError(f"{file} holds {len(tensors)} tensors of another network than can be converted; give {KNOWN}")
-
-
-@contextmanager
-def _made_whole(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `folder` when the block ends well, and is gone otherwise."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield making
-        making.chmod(0o755)  # mkdtemp makes it private
-        making.replace(folder)
-    except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
-        raise

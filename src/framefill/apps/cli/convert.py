@@ -11,14 +11,17 @@ from framefill.apps.cli import options as o
 
 
 def convert(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="taef2_encoder.pth and taef2_decoder.pth, in any order.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="taef2_encoder.pth and taef2_decoder.pth, or iw3_light_video_inpaint_v1_....pth (iw3)."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write, new or empty.")],
     debug: o.Debug = False,
 ) -> None:
-    """Convert an autoencoder's published files to a folder for --model.codec of train and --codec of data cache."""
+    """Convert published weights to a folder: an autoencoder's for --model.codec and --codec, a light inpainting net's for --model."""
     from framefill.apps.cli.guard import guarded
 
     with guarded(debug):
-        from framefill.weights.autoencoder import convert_autoencoder
+        from framefill.weights.published import convert_published
 
-        print(convert_autoencoder(files, output))
+        print(convert_published(files, output))

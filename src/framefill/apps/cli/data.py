@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from framefill.apps.cli import options as o
+from framefill.apps.cli.records import records
+from framefill.apps.cli.steps import telling
 
 if TYPE_CHECKING:
     from framefill.data.manifest import Split
-    from framefill.data.progress import Step
-
-EVERY = 5.0  # seconds between plain lines
 
 data_app = typer.Typer(help="Prepare videos for training: list, check, pack, encode, make.", no_args_is_help=True)
 
@@ -74,7 +69,7 @@ def scan(
             say(line)
         filters = Filters(min_frames, min_side, min_motion, near)
         settings = ScanSettings(root, layout, fps, licence, cutting, filters, val_share, workers)
-        with _telling("sources", quiet) as progress:
+        with telling("sources", quiet) as progress:
             scanned = run(settings, output, progress)
         seconds = sum(len(clip) / clip.fps for clip in scanned.clips)
         splits = {split: sum(clip.split == split for clip in scanned.clips) for split in ("train", "val", "test")}
@@ -108,7 +103,7 @@ def check(
     with guarded(debug):
         from framefill.data.check import check as run
 
-        with _telling("sources", quiet) as progress:
+        with telling("sources", quiet) as progress:
             problems = run(manifest, decode, workers, progress)
         if json:
             from dataclasses import asdict
@@ -149,7 +144,7 @@ def shard(
 
         chosen = cast("Encoding", encoding)
         settings = ShardSettings(size, frames, least, fps, chosen, quality, each, _split(split), seed)
-        with _telling("pieces", quiet) as progress:
+        with telling("pieces", quiet) as progress:
             for path in write_shards(manifest, output, settings, workers, progress):
                 print(path)
 
@@ -184,11 +179,14 @@ def cache(
         where = device if device != "auto" else (found.type if found is not None else "cpu")
         encoder = load_autoencoder(codec)
         encoder.to(where)
-        with _telling("clips", quiet) as progress:
+        with telling("clips", quiet) as progress:
             made = latents.write(clips, encoder, where, progress)
         if not quiet:
             say(f"{made} clips encoded")
         print(latents.folder / latents.codec)
+
+
+data_app.command()(records)
 
 
 @data_app.command()
@@ -209,7 +207,7 @@ def make(
     with guarded(debug):
         from framefill.data.make import make_clips
 
-        with _telling("clips", quiet) as progress:
+        with telling("clips", quiet) as progress:
             print(make_clips(output, count, frames, _height_width(size), seed, val=val, truth=truth, progress=progress))
 
 
@@ -229,45 +227,3 @@ def _height_width(text: str) -> tuple[int, int]:
     if not width.isdecimal() or not (height or width).isdecimal():
         raise UsageError(f"--size {text}: give pixels, as 64 or 96x64 (width x height)")
     return int(height or width), int(width)
-
-
-@contextmanager
-def _telling(unit: str, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """Give what shows how far work is: a bar for people, a plain line every few seconds for logs, nothing when told to be quiet."""
-    if quiet:
-        yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-        yield _Lines(unit)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(unit, total=None)
-
-        def draw(step: Step) -> None:
-            if step.line:
-                bars.console.print(f"framefill: {step.line}", markup=False, highlight=False, soft_wrap=True)
-            bars.update(task, completed=step.done, total=step.total)
-
-        yield draw
-
-
-class _Lines:
-    """Every line once, and one on the state every `EVERY` seconds."""
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self._last = time.monotonic()
-
-    def __call__(self, step: Step) -> None:
-        from framefill.apps.cli.guard import say
-
-        if step.line:
-            say(step.line)
-        now = time.monotonic()
-        if now - self._last >= EVERY:
-            self._last = now
-            say(f"{step.done} of {step.total} {self._unit}")

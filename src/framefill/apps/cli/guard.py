@@ -14,6 +14,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "safetensors", "diffusers"), "networks"),
     **dict.fromkeys(("matplotlib", "scipy"), "eval"),
     **dict.fromkeys(("accelerate", "pydantic", "yaml"), "train"),
+    **dict.fromkeys(("onnxruntime", "transformers"), "depth"),
 }  # packages that the main job does without, and what brings them
 
 

@@ -14,6 +14,7 @@ from framefill.apps.cli.convert import convert
 from framefill.apps.cli.data import data_app
 from framefill.apps.cli.evaluate import eval_app
 from framefill.apps.cli.frames import add_to
+from framefill.apps.cli.stereo import stereo
 from framefill.apps.cli.train import EPILOG, EXTRA, train
 from framefill.apps.cli.weights import weights_app
 from framefill.samples import Scene
@@ -175,6 +176,7 @@ def outpaint(
 
 
 add_to(app)
+app.command()(stereo)
 
 
 @mask_app.command("check")

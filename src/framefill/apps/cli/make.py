@@ -1,4 +1,4 @@
-"""What `framefill predict`, `interpolate` and `generate` do: run the jobs, draw their progress, print their results."""
+"""What `framefill predict`, `interpolate`, `generate` and `stereo` do: run the jobs, draw their progress, print their results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from framefill.families.trained import Sampling
 from framefill.jobs.between import BetweenSettings, interpolate
 from framefill.jobs.extend import ExtendSettings, MadeRecord, extend
 from framefill.jobs.generate import GenerateSettings, generate
+from framefill.jobs.stereo import StereoSettings, stereo
 
 
 def sampling(seed: int | None, steps: int | None, device: str | None, dtype: str | None) -> Sampling | None:
@@ -44,6 +45,16 @@ def generate_files(settings: GenerateSettings, as_json: bool, quiet: bool) -> No
         for record in generate(settings, progress=display):
             _tell(display, record)
             _print(record, as_json)
+
+
+def stereo_file(settings: StereoSettings, as_json: bool, quiet: bool) -> None:
+    """Write a clip for two eyes, draw the progress and print the result."""
+    share_one_heap()
+    with showing(str(settings.input), quiet) as display:
+        record = stereo(settings, progress=display)
+        figures = f"{record.frames} frames, {record.rate:.1f} frames/s; depth {record.depth}, holes {record.hole:.2%} by {record.model}"
+        display.tell((*record.lines, f"{record.output.name}: {figures}"))
+    print(json.dumps(record.summary()) if as_json else record.output, flush=True)
 
 
 def _tell(display: Display, record: MadeRecord) -> None:

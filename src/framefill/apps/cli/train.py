@@ -13,7 +13,8 @@ from framefill.apps.cli import options as o
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # --section.key value
 EPILOG = (
     "Any setting of the recipe can be given as --section.key value, such as --optim.lr 3e-4; --dry-run prints them all. "
-    "Sections: --run --data --model --tasks --objective --optim --ema --compute --log --validate."
+    "Sections: --run --data --model --tasks --objective --loss --adversary --optim --ema --compute --log --validate. "
+    "--data DIR is --data.records DIR, --loss NAME sets the weights of a loss by its name."
 )
 
 
@@ -24,6 +25,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the settings, the parameter count and the memory needed; train nothing.")
     ] = False,
+    reset_state: Annotated[
+        bool, typer.Option("--reset-state", help="Begin another round from what the run of this name has learnt; that run is set aside.")
+    ] = False,
     debug: o.Debug = False,
 ) -> None:
     """Train a network; the same command again goes on where the run stopped."""
@@ -33,6 +37,7 @@ def train(
         from framefill.errors import UsageError
         from framefill.training.config import resolve, to_yaml
         from framefill.training.presets import PRESETS, get_preset
+        from framefill.training.shorthand import spelled_out
 
         if preset is None:
             for name, recipe in PRESETS.items():
@@ -40,7 +45,7 @@ def train(
             return
         if preset.startswith("-"):
             raise UsageError(f"{preset} came first; give the recipe's name first: framefill train PRESET {preset} ...")
-        chosen = resolve(get_preset(preset), config, context.args)
+        chosen = resolve(get_preset(preset), config, spelled_out(context.args))
         if dry_run:
             from framefill.training.build import build_objective
             from framefill.training.estimate import estimate
@@ -50,6 +55,10 @@ def train(
             return
         from framefill.training.build import build_trainer
 
+        if reset_state:
+            from framefill.training.rounds import begin_round
+
+            chosen = begin_round(chosen)
         model = build_trainer(chosen).fit()
         if os.environ.get("RANK", "0") == "0":  # under accelerate launch, one of several processes
             print(model)
