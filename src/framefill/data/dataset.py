@@ -49,7 +49,7 @@ class ClipDataset(Dataset[Item]):
     Clips that are too short, or slower than `fps`, are left out: `left_out` counts them. Raises UsageError when none is left.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a loader may ask for, each with its name
         self,
         manifest: str | Path | Sequence[Clip],
         frames: int,

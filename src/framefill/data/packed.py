@@ -33,7 +33,8 @@ class ShardDataset(Dataset[Item]):
     UnreadableMedia when shards are missing, UsageError when no piece is long enough.
     """
 
-    def __init__(self, folder: str | Path, frames: int, size: int | tuple[int, int], seed: int = 0, *, flip: float = 0.5, zoom: float = 1.0
+    def __init__(
+        self, folder: str | Path, frames: int, size: int | tuple[int, int], seed: int = 0, *, flip: float = 0.5, zoom: float = 1.0
     ) -> None:
         self.frames, self.size, self.seed, self.flip, self.zoom = frames, pair(size), seed, flip, zoom
         self._epoch = 0
@@ -187,7 +188,10 @@ def _picture(data: bytes) -> NDArray[np.uint8]:
 
 
 def _covering(frames: NDArray[np.uint8], size: tuple[int, int], zoom: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shrink packed frames until they just cover `size`, or by up to `zoom` less; making them larger would invent what was thrown away, and is refused."""
+    """Shrink packed frames until they just cover `size`, or by up to `zoom` less.
+
+    Making them larger would invent what was thrown away, and is refused.
+    """
     scale = max(size[0] / frames.shape[1], size[1] / frames.shape[2])
     if scale > 1:
         came = f"{frames.shape[2]}x{frames.shape[1]}"

@@ -82,7 +82,8 @@ def _filled(pipeline: LightPipeline, frames: Frames, mask: Mask) -> Frames:
     """Fill a rectangle; a large one in tiles."""
     height, width = mask.shape[1:]
     if max(height, width) <= LARGEST:
-        return pipeline.fill(frames, mask)
+        small: Frames = pipeline.fill(frames, mask)
+        return small
     cut = tiles(height, width, LARGEST, OVERLAP)
     made = [pipeline.fill(frames[:, *tile.read], mask[:, *tile.read]) for tile in cut]
     whole = frames.copy()

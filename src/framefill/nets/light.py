@@ -1,13 +1,15 @@
 """Light, a small network that mends a picture's filled holes: a U shape of convolutions with attention in space and time at its bottom.
 
 It is given each frame with its hole already filled smoothly, and the mask, and answers what to change in the hole: a new net changes
-nothing. Three levels (a quarter, an eighth and a sixteenth of the size) of residual convolutions; at the lowest, attention within windows of
-16 x 16 cells (256 pixels, every second one shifted by half) and, cell by cell, over all frames of the clip, with rotary positions, so that
-any length and size will do. The shape is a U-Net's (Ronneberger et al., arXiv 1505.04597), the windows are Swin's (Liu et al., 2103.14030).
+nothing. Three levels (a quarter, an eighth and a sixteenth of the size) of residual convolutions; at the lowest, attention within
+windows of 16 x 16 cells (256 pixels, every second one shifted by half) and, cell by cell, over all frames of the clip, with rotary
+positions, so that any length and size will do. The shape is a U-Net's (Ronneberger et al., arXiv 1505.04597), the windows are Swin's
+(Liu et al., arXiv 2103.14030).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -35,7 +37,7 @@ class Light(ModelMixin, ConfigMixin):
     _no_split_modules = ("Mixer",)
 
     @register_to_config
-    def __init__(  # noqa: PLR0917 - what is registered here is the saved config
+    def __init__(
         self,
         channels: tuple[int, int, int] = (64, 112, 192),
         blocks: int = 2,
@@ -164,7 +166,7 @@ class Mixer(nn.Module):
             return [(0, count)]
         inner = list(range(self.window // 2 if self.shifted else self.window, count - self.window // 2 + 1, self.window))
         edges = [0, *inner, count]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
     def _angles(self, places: Tensor) -> Rotary:
         return rotary(places, self.in_space.qkv.in_features // self.in_space.heads, PERIOD)
