@@ -11,7 +11,7 @@ from scenes import Frames, Hole, Picture, box, by_hand, camera_move, noisy, psnr
 import framefill
 from framefill.families.base import GENERATED, PROPAGATED
 from framefill.families.propagate import Propagate
-from framefill.families.still import smooth
+from framefill.families.still import Smooth, smooth
 
 HEIGHT, WIDTH = 60, 80
 HOLE = box(HEIGHT, WIDTH, 20, 25, 20, 20)
@@ -27,11 +27,12 @@ def stills_made(frames: Frames, mask: NDArray[np.bool_]) -> tuple[list[int], Fra
     """Fill a clip as `auto` does; the sizes in pixels of the holes that had to be made up, and the frames."""
     sizes: list[int] = []
 
-    def still(picture: Picture, hole: Hole) -> Picture:
-        sizes.append(int(hole.sum()))
-        return smooth(picture, hole)
+    class Still(Smooth):
+        def __call__(self, picture: Picture, hole: Hole) -> Picture:
+            sizes.append(int(hole.sum()))
+            return smooth(picture, hole)
 
-    filled, _ = by_hand(lambda: Propagate("auto", still), frames, mask)
+    filled, _ = by_hand(lambda: Propagate("auto", Still()), frames, mask)
     return sizes, filled.frames
 
 
@@ -249,7 +250,7 @@ def test_what_is_remembered_has_a_bound_and_reaches_from_now_to_the_start() -> N
     scene = texture(24, 12, 16)
     mask = np.zeros((420, 12, 16), np.bool_)
     mask[:, 5:9, 5:9] = True
-    _, states = by_hand(lambda: Propagate("auto", smooth), np.stack([scene] * 420), mask)
+    _, states = by_hand(lambda: Propagate("auto", Smooth()), np.stack([scene] * 420), mask)
     sizes = [sum(array.nbytes for array in state.values()) for state in states]
     assert max(sizes[12:]) == sizes[12]
     kept = states[-1]["far_indices"].tolist()
@@ -276,7 +277,7 @@ def test_what_is_out_of_reach_is_forgotten() -> None:
     made: list[Propagate] = []
 
     def make() -> Propagate:
-        made.append(Propagate("auto", smooth))
+        made.append(Propagate("auto", Smooth()))
         return made[0]
 
     by_hand(make, np.stack([texture(28, 12, 16)] * 240), np.stack([box(12, 16, 5, 5, 4, 4)] * 240))
@@ -338,7 +339,7 @@ def test_flow_is_the_same_whatever_opencv_was_told_about_threads() -> None:
     try:
         for threads in (1, 2, 5):
             cv2.setNumThreads(threads)
-            results.append(by_hand(lambda: Propagate("auto", smooth), frames, mask)[0].frames.tobytes())
+            results.append(by_hand(lambda: Propagate("auto", Smooth()), frames, mask)[0].frames.tobytes())
     finally:
         cv2.setNumThreads(before)
     assert len(set(results)) == 1

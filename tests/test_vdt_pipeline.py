@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny  # noqa: E402
 from framefill.diffusion.precond import Process  # noqa: E402
 from framefill.errors import MaskMismatch, UsageError, WeightsError  # noqa: E402
 from framefill.families.guess import guess  # noqa: E402
-from framefill.families.vdt import VDTPipeline  # noqa: E402
+from framefill.families.vdt import GUESS_ERROR, VDTPipeline  # noqa: E402
 from framefill.families.vdt_filler import VDTFiller, work_size  # noqa: E402
 from framefill.families.whole import fill_whole  # noqa: E402
 from framefill.media.tasks import TASKS  # noqa: E402
@@ -138,7 +138,8 @@ def test_a_net_with_a_prior_is_shown_the_guess_in_the_hole_and_zeros_where_nothi
     assert not prepared.cond["known"][1].any()
     assert not prepared.keep.x0.any()
     assert torch.equal(prepared.x0[1], to_tensor(video)[1]), "there is nothing to count from"
-    assert torch.allclose(prepared.x0[0] + prepared.cond["known"][0], to_tensor(video)[0], atol=1e-6)
+    assert prepared.scale.flatten().tolist() == pytest.approx([GUESS_ERROR, 1])
+    assert torch.allclose(prepared.scale[0] * prepared.x0[0] + prepared.cond["known"][0], to_tensor(video)[0], atol=1e-6)
     assert np.array_equal(from_tensor(pipe.decode(prepared.x0, prepared)), video)
     with pytest.raises(UsageError, match="guidance_scale is 2"):
         pipe(video, mask, generator=noise(), guidance_scale=2)
