@@ -76,7 +76,7 @@ $(VENV)/.torch: FORCE $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(VENV)/.run $(VENV)/.torch
 	@echo "Installing what the tests need into $(VENV)"
-	@$(PIP) --editable '.[test,train]'
+	@$(PIP) --editable '.[test,train,depth]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.run

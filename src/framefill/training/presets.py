@@ -44,7 +44,7 @@ def vdt_tiny() -> TrainConfig:
         data=DataConfig(frames=8, size=32, workers=1),
         model=ModelConfig(family="vdt", net="vdt-tiny", process="edm", prior="motion"),
         tasks=dict(UNIFIED),
-        objective=ObjectiveConfig(density="log-normal", density_std=1.4, per_frame_noise=0.1, mask_patch=4),
+        objective=ObjectiveConfig(density="log-normal", density_mean=0.7, density_std=1.4, per_frame_noise=0.1, mask_patch=4),
         optim=OptimConfig(kind="muon", lr=2e-3, warmup=1_600, schedule="rsqrt", decay_start=40_000),
         ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05), snapshot_every=8_000),
         log=LogConfig(metrics_every=320, curves_every=3_200, save_every=3_200, validate_every=16_000, sample_every=16_000),
