@@ -177,7 +177,7 @@ REFUSED = {
     "an unknown number format": Refused(_video(), ("--box", CENTRE, "--model", "vdt-tiny", "--dtype", "int4"), 2, "fp32, bf16, fp16"),
     "a damaged model": Refused(_with_a_net("{}"), ("--box", CENTRE, "--model", "{given}/net"), 1, "damaged or of another version"),
     "another model": Refused(
-        _with_a_net('{"_class_name": "Other"}'), ("--box", CENTRE, "--model", "{given}/net"), 1, "holds a Other, expected one of VDTPipeline"
+        _with_a_net('{"_class_name": "Other"}'), ("--box", CENTRE, "--model", "{given}/net"), 1, "a Other, expected one of VDTPipeline"
     ),
     "an unknown codec": Refused(_video(), ("--box", CENTRE, "--codec", "betamax"), 2, "betamax"),
     "--crf for a codec without": Refused(_video(), ("--box", CENTRE, "--codec", "prores", "--crf", "3"), 2, "crf", "out.mov"),

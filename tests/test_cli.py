@@ -333,7 +333,11 @@ def test_a_package_that_is_not_installed_is_named_with_what_brings_it(
     monkeypatch.chdir(clip.parent)
     (clip.parent / "trained").mkdir()
     (clip.parent / "trained" / "model_index.json").write_text('{"_class_name": "VDTPipeline"}')
-    for name in [name for name in sys.modules if name.partition(".")[0] == package or name.startswith(("framefill.families.vdt", "framefill.families.device"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.partition(".")[0] == package or name.startswith(("framefill.families.vdt", "framefill.families.device"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(arguments) == 1

@@ -13,7 +13,8 @@ from light_kit import small_net  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from framefill.errors import UsageError, WeightsError  # noqa: E402
-from framefill.nets.light import PRESETS, Light, load_light  # noqa: E402
+from framefill.nets.light import PRESETS, Light  # noqa: E402
+from framefill.nets.saved import load_net  # noqa: E402
 
 
 def clip(T: int = 3, H: int = 64, W: int = 96, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -99,14 +100,14 @@ def test_windows_cover_an_axis_without_gaps(count: int, shifted: bool) -> None:
 def test_saved_and_read_it_is_the_same(tmp_path: Path) -> None:
     net, (given, mask) = small_net(), clip()
     net.save_pretrained(tmp_path / "net")
-    again = load_light(tmp_path / "net").eval()
+    again = load_net(Light, tmp_path / "net").eval()
     assert torch.equal(changed(net, given, mask), changed(again, given, mask))
     assert not torch.equal(changed(again, given, mask), changed(small_net(seed=1), given, mask))
 
 
 def test_bad_folders_and_numbers_are_told(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot read the net"):
-        load_light(tmp_path)
+        load_net(Light, tmp_path)
     with pytest.raises(UsageError, match="heads"):
         Light(channels=(8, 8, 10), num_heads=4)
     with pytest.raises(UsageError, match="window"):

@@ -16,7 +16,8 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from framefill.errors import UsageError, WeightsError  # noqa: E402
-from framefill.nets.light_compat import FRAMES, PRESETS, GatedConvolution, LightCompat, OverTime, load_light_compat  # noqa: E402
+from framefill.nets.light_compat import FRAMES, PRESETS, GatedConvolution, LightCompat, OverTime  # noqa: E402
+from framefill.nets.saved import load_net  # noqa: E402
 
 KEYS = ("proj_in", "proj_spatial", "proj_out")
 BLOCK = {
@@ -172,7 +173,7 @@ def test_other_lengths_and_sizes_are_refused() -> None:
 def test_saved_and_read_again(tmp_path: Path) -> None:
     net = alive().float()
     net.save_pretrained(tmp_path / "net")
-    again = load_light_compat(tmp_path / "net")
+    again = load_net(LightCompat, tmp_path / "net")
     x, soft = (part.float() for part in clip(width=64))
     with torch.inference_mode():
         assert torch.equal(again(x, soft), net(x, soft))
@@ -180,6 +181,6 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
     tensors = load_file(file)
     save_file({key: value for key, value in tensors.items() if key != "mask_bias"}, file, {"format": "pt"})
     with pytest.raises(WeightsError, match=r"lack 1 tensors \(mask_bias"):
-        load_light_compat(tmp_path / "net")
+        load_net(LightCompat, tmp_path / "net")
     with pytest.raises(WeightsError, match="cannot read the net"):
-        load_light_compat(tmp_path)
+        load_net(LightCompat, tmp_path)

@@ -51,3 +51,11 @@ def test_other_arrays_are_refused(array: np.ndarray) -> None:
         mask_to_tensor(array)
     with pytest.raises(UsageError):
         from_tensor(torch.zeros(2, 3, 4, 4))
+
+
+@pytest.mark.filterwarnings("error")
+def test_locked_arrays_are_taken_without_a_warning() -> None:
+    frames, mask = np.zeros((2, 3, 4, 3), np.uint8), np.zeros((2, 3, 4), np.bool_)
+    frames.flags.writeable = mask.flags.writeable = False
+    assert to_tensor(frames).shape == (1, 2, 3, 3, 4)
+    assert mask_to_tensor(mask).shape == (1, 2, 1, 3, 4)

@@ -17,7 +17,8 @@ from torch.nn import functional  # noqa: E402
 from framefill.errors import UsageError, WeightsError  # noqa: E402
 from framefill.nets import vdt as module  # noqa: E402
 from framefill.nets.layers import Attention, plane_table, rotary, rotate, time_table  # noqa: E402
-from framefill.nets.vdt import PRESETS, VDT, Block, Config, load_vdt, vdt_l2_paper, vdt_s2_paper, vdt_tiny  # noqa: E402
+from framefill.nets.saved import load_net  # noqa: E402
+from framefill.nets.vdt import PRESETS, VDT, Block, Config, vdt_l2_paper, vdt_s2_paper, vdt_tiny  # noqa: E402
 
 SMALL: Config = {"in_channels": 3, "patch_size": 2, "hidden_size": 48, "num_layers": 2, "num_heads": 3}
 PAPER: Config = {**vdt_s2_paper(3), **SMALL}
@@ -356,7 +357,7 @@ def test_what_cannot_be_is_refused() -> None:
 def test_a_saved_net_comes_back_the_same_and_differs_from_an_untrained_one(mode: str, tmp_path: Path) -> None:
     net = alive(MODES[mode])
     net.save_pretrained(tmp_path)
-    loaded = load_vdt(tmp_path).eval()
+    loaded = load_net(VDT, tmp_path).eval()
     assert dict(loaded.config).items() >= MODES[mode].items()
     given = inputs()
     with torch.no_grad():
@@ -366,7 +367,7 @@ def test_a_saved_net_comes_back_the_same_and_differs_from_an_untrained_one(mode:
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot read"):
-        load_vdt(tmp_path / "nowhere")
+        load_net(VDT, tmp_path / "nowhere")
     alive(SMALL).save_pretrained(tmp_path)
     (weights,) = tmp_path.glob("*.safetensors")
     tensors = load_file(weights)
@@ -374,13 +375,13 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     kept.pop("out.bias")
     save_file(kept, weights, {"format": "pt"})
     with pytest.raises(WeightsError, match=r"lack 1 tensors \(out.bias"):
-        load_vdt(tmp_path)
+        load_net(VDT, tmp_path)
     save_file({**tensors, "model.out.bias": tensors["out.bias"].clone()}, weights, {"format": "pt"})
     with pytest.raises(WeightsError, match=r"unknown 1 tensors \(model.out.bias"):
-        load_vdt(tmp_path)
+        load_net(VDT, tmp_path)
     save_file({**tensors, "out.bias": torch.zeros(5)}, weights, {"format": "pt"})
     with pytest.raises(WeightsError, match="cannot read"):
-        load_vdt(tmp_path)
+        load_net(VDT, tmp_path)
 
 
 def test_half_precision_stays_close() -> None:

@@ -7,7 +7,6 @@ back bit for bit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framefill.errors import MaskMismatch, UsageError, WeightsError
+from framefill.errors import MaskMismatch, UsageError
+from framefill.families.saved import index_of, write_index
 from framefill.media.tasks import TASKS
 from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
 from framefill.media.windows import Plan, Window, assemble
 from framefill.motion.completion import chebyshev, sweeps_at
-from framefill.nets.light import Light, load_light
+from framefill.nets.light import Light
+from framefill.nets.saved import load_net
 
 Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
-INDEX = "model_index.json"
 OVERLAP = 4  # frames that two windows share, at most; cross-faded
 
 
@@ -68,24 +68,16 @@ class LightPipeline:
         Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
         """
         folder = Path(folder)
-        try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            if index["_class_name"] != cls.__name__:
-                raise WeightsError(f"{folder} holds a {index['_class_name']}, expected a {cls.__name__}")
-            made = cls(load_light(folder / "net").eval(), index["tasks"], index["window"], index["size"])
-        except OSError as error:
-            raise WeightsError(f"no pipeline in {folder}: {error.strerror}; give a folder with {INDEX}") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise WeightsError(f"{folder / INDEX} is damaged or of another version: {error!r}") from error
-        return made
+        with index_of(folder, cls.__name__) as index:
+            return cls(load_net(Light, folder / "net").eval(), index["tasks"], index["window"], index["size"])
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the folder that `from_pretrained` reads: model_index.json and net/."""
         folder = Path(save_directory)
         self.net.save_pretrained(folder / "net", safe_serialization=True)
-        index = {"_class_name": type(self).__name__, "net": ["framefill.nets.light", "Light"]}
-        told = {"tasks": list(self.tasks), "window": self.window, "size": self.size}
-        (folder / INDEX).write_text(json.dumps(index | told, indent=2) + "\n", encoding="utf-8")
+        told: dict[str, object] = {"net": ["framefill.nets.light", "Light"]}
+        told |= {"tasks": list(self.tasks), "window": self.window, "size": self.size}
+        write_index(folder, type(self).__name__, told)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> LightPipeline:
         """Move the net, and cast it; returns itself."""

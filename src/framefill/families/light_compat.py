@@ -8,7 +8,6 @@ is only context is not decoded. Known pixels stay bit for bit, unless the publis
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framefill.errors import MaskMismatch, UsageError, WeightsError
+from framefill.errors import MaskMismatch, UsageError
 from framefill.families.light_compat_stream import LightCompatStream, Overlap
+from framefill.families.saved import index_of, write_index
 from framefill.media.composite import composite
 from framefill.media.tasks import TASKS
 from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
-from framefill.nets.light_compat import CELL, GRID, LightCompat, load_light_compat
+from framefill.nets.light_compat import CELL, GRID, LightCompat
+from framefill.nets.saved import load_net
 from framefill.stereo.geometry import Eye
 
 Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
-INDEX = "model_index.json"
 TAPS = 15
 SIGMA = 0.15 * TAPS + 0.35
 # Pixels from which content can reach a pixel: through the windows and the 3x3 convolutions of all blocks, one after the other.
@@ -80,24 +80,16 @@ class LightCompatPipeline:
         Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
         """
         folder = Path(folder)
-        try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            if index["_class_name"] != cls.__name__:
-                raise WeightsError(f"{folder} holds a {index['_class_name']}, expected a {cls.__name__}")
-            made = cls(load_light_compat(folder / "net").eval(), index["tasks"], index["size"], index["surplus_padding"])
-        except OSError as error:
-            raise WeightsError(f"no pipeline in {folder}: {error.strerror}; give a folder with {INDEX}") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise WeightsError(f"{folder / INDEX} is damaged or of another version: {error!r}") from error
-        return made
+        with index_of(folder, cls.__name__) as index:
+            return cls(load_net(LightCompat, folder / "net").eval(), index["tasks"], index["size"], index["surplus_padding"])
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the folder that `from_pretrained` reads: model_index.json and net/."""
         folder = Path(save_directory)
         self.net.save_pretrained(folder / "net", safe_serialization=True)
-        index: dict[str, object] = {"_class_name": type(self).__name__, "net": ["framefill.nets.light_compat", "LightCompat"]}
-        index |= {"tasks": list(self.tasks), "size": self.size, "surplus_padding": self.surplus_padding}
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        told: dict[str, object] = {"net": ["framefill.nets.light_compat", "LightCompat"]}
+        told |= {"tasks": list(self.tasks), "size": self.size, "surplus_padding": self.surplus_padding}
+        write_index(folder, type(self).__name__, told)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> LightCompatPipeline:
         """Move the net, and cast it; returns itself."""

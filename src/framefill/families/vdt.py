@@ -9,7 +9,6 @@ bit for bit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,22 +26,23 @@ from framefill.diffusion.noise import Generators, normal
 from framefill.diffusion.precond import Precond, Process
 from framefill.diffusion.samplers import Callback, Method, sample
 from framefill.diffusion.variance import Both, LearnedSteps
-from framefill.errors import MaskMismatch, UsageError, WeightsError
+from framefill.errors import MaskMismatch, UsageError
 from framefill.families.chain import chain
 from framefill.families.guess import guess
 from framefill.families.known import refuse_untrained
+from framefill.families.saved import index_of, write_index
 from framefill.media.composite import composite
 from framefill.media.tasks import TASKS
 from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
 from framefill.media.windows import Plan, Window, assemble
 from framefill.nets.codec import Codec, load_codec
-from framefill.nets.vdt import VDT, load_vdt
+from framefill.nets.saved import load_net
+from framefill.nets.vdt import VDT
 
 Frames = NDArray[np.uint8]  # B T H W 3, or T H W 3
 Mask = NDArray[np.bool_]  # B T H W, or T H W
 Condition = dict[str, Tensor]
 Prior = Literal["none", "motion"]
-INDEX = "model_index.json"
 OVERLAP = 4  # frames that a window of a long video shares with the one before
 # What a guess leaves has a root mean square of 0.13 (between frames) to 0.25 (around a picture), videos have 0.5: procedural clips.
 GUESS_ERROR = 0.3
@@ -105,31 +105,18 @@ class VDTPipeline:
         Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
         """
         folder = Path(folder)
-        try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            if index["_class_name"] != cls.__name__:
-                raise WeightsError(f"{folder} holds a {index['_class_name']}, expected a {cls.__name__}")
+        with index_of(folder, cls.__name__) as index:
             process, codec = Process(**index["process"]), load_codec(index["codec"], folder)
-            net = load_vdt(folder / "transformer").eval()
-            made = cls(net, process, codec, index["tasks"], index["window"], index["size"], index["prior"])
-        except OSError as error:
-            raise WeightsError(f"no pipeline in {folder}: {error.strerror}; give a folder with {INDEX}") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise WeightsError(f"{folder / INDEX} is damaged or of another version: {error!r}") from error
-        return made
+            net = load_net(VDT, folder / "transformer").eval()
+            return cls(net, process, codec, index["tasks"], index["window"], index["size"], index["prior"])
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the folder that `from_pretrained` reads: model_index.json, transformer/, and vae/ where there is one."""
         folder = Path(save_directory)
         self.net.save_pretrained(folder / "transformer", safe_serialization=True)
-        index: dict[str, object] = {
-            "_class_name": type(self).__name__,
-            "transformer": ["framefill.nets.vdt", "VDT"],
-            "codec": self.codec.save(folder),
-        }
-        index |= {"process": asdict(self.process), "tasks": list(self.tasks), "window": self.window, "size": self.size}
-        index["prior"] = self.prior
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        told: dict[str, object] = {"transformer": ["framefill.nets.vdt", "VDT"], "codec": self.codec.save(folder)}
+        told |= {"process": asdict(self.process), "tasks": list(self.tasks), "window": self.window, "size": self.size, "prior": self.prior}
+        write_index(folder, type(self).__name__, told)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> VDTPipeline:
         """Move the net (and cast it) and the codec; returns itself."""

@@ -25,7 +25,7 @@ def to_tensor(frames: NDArray[np.uint8]) -> torch.Tensor:
 
     if frames.dtype != np.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
         raise UsageError(f"frames are {frames.dtype} {frames.shape}, expected uint8 T H W 3 or B T H W 3")
-    batch = torch.from_numpy(np.ascontiguousarray(_batched(frames, 5)))  # b t h w c
+    batch = torch.from_numpy(np.require(_batched(frames, 5), requirements=["C", "W"]))  # b t h w c; torch warns of arrays that are locked
     return batch.permute(0, 1, 4, 2, 3).to(torch.float32).div_(127.5).sub_(1.0)  # b t c h w
 
 
@@ -48,7 +48,7 @@ def mask_to_tensor(mask: NDArray[np.bool_]) -> torch.Tensor:
 
     if mask.dtype != np.bool_ or mask.ndim not in (3, 4):
         raise UsageError(f"mask is {mask.dtype} {mask.shape}, expected bool T H W or B T H W")
-    return torch.from_numpy(np.ascontiguousarray(_batched(mask, 4))).to(torch.float32).unsqueeze(2)  # b t 1 h w
+    return torch.from_numpy(np.require(_batched(mask, 4), requirements=["C", "W"])).to(torch.float32).unsqueeze(2)  # b t 1 h w
 
 
 def _batched(array: NDArray[np.generic], ndim: int) -> NDArray[np.generic]:

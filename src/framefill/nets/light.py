@@ -10,7 +10,6 @@ positions, so that any length and size will do. The shape is a U-Net's (Ronneber
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -18,7 +17,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framefill.errors import UsageError, WeightsError
+from framefill.errors import UsageError
 from framefill.nets.layers import Attention, Mlp, Rotary, initialise_linear, rotary, set_to_zero
 
 CELL = 4  # pixels of the first level's cells
@@ -170,23 +169,6 @@ class Mixer(nn.Module):
 
     def _angles(self, places: Tensor) -> Rotary:
         return rotary(places, self.in_space.qkv.in_features // self.in_space.heads, PERIOD)
-
-
-def load_light(folder: str | Path) -> Light:
-    """Read a net that `save_pretrained` wrote to a folder on this machine: every weight must be there, and no other.
-
-    Raises WeightsError for a folder without one and for weights of another layout.
-    """
-    try:
-        net, found = Light.from_pretrained(folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        told, _, _ = str(error).strip().splitlines()[0].partition(". If you")  # what follows is advice to those who call diffusers
-        raise WeightsError(f"cannot read the net in {folder}: {told}") from error
-    for kind, keys in (("lack", found["missing_keys"]), ("hold unknown", found["unexpected_keys"])):
-        if keys:
-            raise WeightsError(f"the weights in {folder} {kind} {len(keys)} tensors ({min(keys)}, ...); they belong to another net")
-    net.register_to_config(_name_or_path="")  # diffusers notes where a net was read, and would write that into the next folder
-    return net
 
 
 PRESETS: dict[str, dict[str, int | float | tuple[int, int, int]]] = {

@@ -8,15 +8,13 @@ those load as they are. The arithmetic is theirs too, down to a block's input be
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framefill.errors import UsageError, WeightsError
+from framefill.errors import UsageError
 
 CELL = 4  # pixels of a cell of the first level
 GRID = 64  # pixels of a window on both levels; sides must be multiples
@@ -202,23 +200,6 @@ class OverTime(nn.Module):
         cells = x.permute(0, 2, 3, 1)  # t h w c
         made = self.gmlp(cells.flatten(1, 2), norm, mixed_norm)
         return made.view_as(cells).permute(0, 3, 1, 2)
-
-
-def load_light_compat(folder: str | Path) -> LightCompat:
-    """Read a net that `save_pretrained` wrote to a folder on this machine: every weight must be there, and no other.
-
-    Raises WeightsError for a folder without one and for weights of another layout.
-    """
-    try:
-        net, found = LightCompat.from_pretrained(folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        told, _, _ = str(error).strip().splitlines()[0].partition(". If you")  # what follows is advice to those who call diffusers
-        raise WeightsError(f"cannot read the net in {folder}: {told}") from error
-    for kind, keys in (("lack", found["missing_keys"]), ("hold unknown", found["unexpected_keys"])):
-        if keys:
-            raise WeightsError(f"the weights in {folder} {kind} {len(keys)} tensors ({min(keys)}, ...); they belong to another net")
-    net.register_to_config(_name_or_path="")  # diffusers notes where a net was read, and would write that into the next folder
-    return net
 
 
 PRESETS: dict[str, Config] = {

@@ -9,7 +9,6 @@ identity. `vdt_tiny` also shares one modulation among its blocks (adaLN-single, 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -18,7 +17,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framefill.errors import UsageError, WeightsError
+from framefill.errors import UsageError
 from framefill.nets.layers import (
     Attention,
     LevelEmbedding,
@@ -250,23 +249,6 @@ class Block(nn.Module):
         mixed = self.attention(tokens.flatten(1, 2), in_space).view_as(x) if self.full else self.attention(tokens, in_space)
         x = x + gate * mixed
         return x + mlp_gate * self.mlp(modulate(self.norm(x), mlp_shift, mlp_scale))
-
-
-def load_vdt(folder: str | Path) -> VDT:
-    """Read a net that `save_pretrained` wrote to a folder on this machine: every weight must be there, and no other.
-
-    Raises WeightsError for a folder without one and for weights of another layout.
-    """
-    try:
-        net, found = VDT.from_pretrained(folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        told, _, _ = str(error).strip().splitlines()[0].partition(". If you")  # what follows is advice to those who call diffusers
-        raise WeightsError(f"cannot read the net in {folder}: {told}") from error
-    for kind, keys in (("lack", found["missing_keys"]), ("hold unknown", found["unexpected_keys"])):
-        if keys:
-            raise WeightsError(f"the weights in {folder} {kind} {len(keys)} tensors ({min(keys)}, ...); they belong to another net")
-    net.register_to_config(_name_or_path="")  # diffusers notes where a net was read, and would write that into the next folder
-    return net
 
 
 def vdt_s2(in_channels: int = 4) -> Config:
