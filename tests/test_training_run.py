@@ -20,7 +20,9 @@ from safetensors.torch import load_file
 from training_kit import held_out, make_config, make_loader, make_objective
 
 from framefill.errors import JobError, UsageError
+from framefill.evaluation.protocols.base import Case
 from framefill.media.video import Video
+from framefill.training import validate
 from framefill.training.card import Provenance, Source
 from framefill.training.checkpoint import reconstruct_average
 from framefill.training.config import TrainConfig
@@ -63,6 +65,14 @@ def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
 def losses(folder: Path) -> dict[float, float]:
     lines = (folder / "squares" / "metrics.jsonl").read_text().splitlines()
     return {record["samples"]: record["loss"] for record in map(json.loads, lines) if "loss" in record}
+
+
+def test_a_frame_that_is_hit_exactly_counts_as_a_hundred_db() -> None:
+    truth = held_out(1)[0]
+    mask = np.zeros(truth.shape[:3], np.bool_)
+    mask[:, 4:8, 4:8] = True
+    filled = validate.Filled("completion", Case("0", "completion", truth, mask, truth), truth, 0, True, False)
+    assert validate.score(filled, ["psnr-hole"]) == {"validate/psnr-hole/completion": 100.0}
 
 
 def test_measures_are_taken_in_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

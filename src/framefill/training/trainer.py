@@ -224,7 +224,8 @@ class Trainer:
             self._note({"samples": float(samples), **means})
             for metric in ("loss", *config.validate.metrics):
                 own = {name.rpartition("/")[2]: value for name, value in means.items() if name.startswith(f"validate/{metric}/")}
-                self._journal.say(f"{samples:>9} samples  {metric}: " + ", ".join(f"{task} {value:.3g}" for task, value in own.items()))
+                if own:
+                    self._journal.say(f"{samples:>9} samples  {metric}: " + ", ".join(f"{task} {value:.3g}" for task, value in own.items()))
 
     def _save(self) -> None:
         """Save a state to resume from, and the averaged model."""

@@ -18,6 +18,7 @@ from framefill.evaluation.protocols.base import Case
 from framefill.evaluation.results import Result, with_known
 from framefill.evaluation.scored import Reference, Scored
 from framefill.evaluation.table import METRICS, needed_weights
+from framefill.evaluation.unit import BEST_PSNR
 from framefill.media.video import Frame, Frames, VideoMeta
 from framefill.media.writer import VideoWriter
 from framefill.training.config import ValidateConfig
@@ -97,7 +98,7 @@ def score(filled: Filled, metrics: Sequence[str]) -> dict[str, float]:
     for name in metrics:
         measured = METRICS[name].measure(scored)
         if measured is not None and not np.isnan(measured).all():
-            values[f"validate/{name}/{filled.task}"] = float(np.nanmean(measured))
+            values[f"validate/{name}/{filled.task}"] = float(np.nanmean(np.where(np.isposinf(measured), BEST_PSNR, measured)))
     return values
 
 
