@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,9 @@ from framefill.data.dataset import SyntheticDataset
 from framefill.diffusion.samplers import Method
 from framefill.evaluation.metrics.frechet import frechet_distance
 from framefill.evaluation.metrics.pixels import mean_psnr, psnr
+from framefill.families.trained import SHIPPED
 from framefill.families.vdt import VDTPipeline
 from framefill.media.video import Frames
-from framefill.training.build import build_trainer
-from framefill.training.config import ComputeConfig, DataConfig, LogConfig, OptimConfig, RunConfig, ValidateConfig
-from framefill.training.presets import get_preset
 
 SIDE, FRAMES, KNOWN = 32, 8, 2
 RUNS: tuple[tuple[Method, int], ...] = (
@@ -67,9 +65,9 @@ def _small(clip: Frames) -> Rows:
     return np.asarray(clip.reshape(T, H // 4, 4, W // 4, 4, C).mean((2, 4)).ravel() / 127.5 - 1, np.float64)
 
 
-def sampling(folder: Path, model: Path | None = None, clips: int = 32, samples: int = 12_000) -> None:
+def sampling(model: Path = SHIPPED / "vdt-tiny", clips: int = 32) -> None:
     """Prediction of 6 of 8 frames and generation of 8, by each sampler: PSNR, distance to clips held out, network evaluations, time."""
-    pipeline = VDTPipeline.from_pretrained(model or trained(folder, samples))
+    pipeline = VDTPipeline.from_pretrained(model)
     unseen = SyntheticDataset(1_024 + 2 * clips, FRAMES, SIDE, seed=2**40)
     real = [unseen[number]["video"].numpy() for number in range(len(unseen))]
     features = Features.of(real[: -2 * clips])
@@ -93,19 +91,3 @@ def sampling(folder: Path, model: Path | None = None, clips: int = 32, samples: 
         evaluations = 2 * steps - 1 if method == "heun" else steps
         spent = (time.process_time() - begin) / (2 * clips)
         row(method, str(steps), str(evaluations), *(f"{number:.2f}" for number in numbers), f"{spent:.2f}")
-
-
-def trained(folder: Path, samples: int) -> Path:
-    """Train vdt-tiny on procedural clips of 32x32 for prediction and generation, unless `folder` holds it; a stopped run goes on."""
-    preset = get_preset("vdt-tiny")
-    config = replace(
-        preset,
-        run=RunConfig(name="benchmark-sampling", folder=str(folder), samples=samples, batch=16),
-        data=DataConfig(frames=FRAMES, size=SIDE, workers=0),
-        tasks={"predict": 1.0, "generate": 1.0},
-        optim=OptimConfig(kind="muon", lr=4e-3, warmup=800, final=0.02),
-        compute=ComputeConfig(precision="bf16", compile=True, device="cpu"),
-        log=LogConfig(metrics_every=1_600, curves_every=0, save_every=1_600, validate_every=0, sample_every=0, keep=1),
-        validate=ValidateConfig(clips=0),
-    )
-    return build_trainer(config).fit()

@@ -2,12 +2,12 @@
 
     python benchmarks/training.py                       everything
     python benchmarks/training.py --only step           a training step of vdt-s2 at 64 px, against the plain net of reference_vdt.py
-    python benchmarks/training.py --only sampling       20 steps of the ODE against 250 of the ancestral sampler, on a net trained for it
+    python benchmarks/training.py --only sampling       20 steps of the ODE against 250 of the ancestral sampler, by vdt-tiny
     python benchmarks/training.py --only latents        clips a second from the latent cache, against encoding them as they come
     python benchmarks/training.py --only waiting        the share of a run's time that it waits for its clips
 
 Everything is made here: clips are procedural or the packaged samples, autoencoders have weights at random (their speed is that of trained
-ones). The net for `sampling` is kept in --folder and trained only once.
+ones).
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ def main() -> None:
     """Measure what was asked for and print one Markdown table each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["step", "sampling", "latents", "waiting"])
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the trained net is kept (default: runs)")
     parser.add_argument("--repeat", type=int, default=5, help="times each side of a ratio is measured; the median is printed (default 5)")
     parser.add_argument("--batch", type=int, default=4, help="clips of one training step (default 4)")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch (default 1)")
@@ -80,7 +79,7 @@ def main() -> None:
         scratch = Path(name)
         parts: dict[str, Callable[[], None]] = {
             "step": lambda: step(scratch, args.batch, args.repeat),
-            "sampling": lambda: sampling(args.folder),
+            "sampling": sampling,
             "latents": lambda: latents(scratch, args.repeat),
             "waiting": lambda: waiting(scratch),
         }
