@@ -74,7 +74,7 @@ def read(folder: Path, sampling: Sampling) -> LightPipeline:
     """Read a trained pipeline and put it where `sampling` says. Raises as `load_filler` does."""
     device, dtype = placement(sampling)
     if device.type == "cpu" and sampling.dtype == "auto" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        dtype = torch.bfloat16  # twice as fast where the processor has it; what the net changes is added in float32
+        dtype = torch.bfloat16  # quicker where the processor has it; what the net changes is added in float32
     return LightPipeline.from_pretrained(folder).to(device, dtype)
 
 

@@ -1,6 +1,6 @@
 """Light as what fills the single pictures in which `auto` makes what no frame shows.
 
-Loading torch takes a second and 200 MB, and most clips need nothing made: it is loaded when the first hole comes that does.
+Loading torch takes time and memory, and many clips need nothing made: it is loaded when the first hole comes that does.
 """
 
 from __future__ import annotations
