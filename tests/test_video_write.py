@@ -71,6 +71,16 @@ def test_every_codec_keeps_size_count_times_and_picture(tmp_path: Path, target: 
     assert not list(tmp_path.glob("*.framefill-part"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed in /proc")
+def test_no_encoder_makes_threads_real_time(tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mp4", frames=2, size=(96, 64))
+    usual = os.sched_getscheduler(0)
+    with open_video(source) as reader, VideoWriter(tmp_path / "b.mp4", reader, codec="av1") as writer:
+        for frame in reader:
+            writer.write(frame, frame.rgb)
+            assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {usual}
+
+
 def test_crf_changes_the_size(tmp_path: Path) -> None:
     source = mediafiles.write_video(tmp_path / "a.mp4", size=(160, 120), options={"crf": "4"})
     rewrite(source, tmp_path / "fine.mp4", crf=4)

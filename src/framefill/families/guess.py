@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framefill.families.flow_between import Meeting, between, meet
+from framefill.families.flow_between import Meeting, between, meet, whole_flow
 from framefill.motion.completion import pull_push
-from framefill.motion.flow import dis
 
 Picture = NDArray[np.uint8]  # H W 3
 Frames = NDArray[np.uint8]  # T H W 3
@@ -63,7 +62,7 @@ def _along_motion(frames: Frames, whole: NDArray[np.intp], number: int, meetings
 def _carried_on(near: Picture, far: Picture, times: float) -> Picture:
     """Carry `near` on by `times` its motion away from `far`; where nothing arrives stands a smooth continuation of what is around."""
     height, width = near.shape[:2]
-    motion = -times * dis(*(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (near, far)))
+    motion = -times * whole_flow(*(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (near, far)))
     row, column = np.indices((height, width))
     x, y = column + motion[..., 0], row + motion[..., 1]
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -232,7 +233,8 @@ class _Stream:
             stream.set_display_matrix(display_matrix(meta.rotation, meta.mirrored, plan.width, plan.height))
         os.environ.setdefault("SVT_LOG", "1")  # the only way to keep the AV1 encoder from printing its settings
         try:
-            context.open()
+            with _ordinary_threads():
+                context.open()
         except av.error.FFmpegError as error:
             came = f"{width}x{height} {plan.pix_fmt} (crf {plan.crf})"
             raise UsageError(f"{plan.codec_name} cannot encode {came}; choose another codec or a smaller picture") from error
@@ -347,6 +349,25 @@ class _Images:
         """Remove what was written."""
         with contextlib.suppress(OSError):
             self._part.discard()
+
+
+@contextlib.contextmanager
+def _ordinary_threads() -> Iterator[None]:
+    """Keep the scheduling of this thread and of those begun within: the AV1 encoder of a root user makes all of them real-time ones."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    tasks = Path("/proc/self/task")
+    before = set(os.listdir(tasks)) if tasks.is_dir() else set()
+    try:
+        yield
+    finally:
+        begun = set(os.listdir(tasks)) - before if tasks.is_dir() else set()
+        for thread in (0, *map(int, begun)):
+            with contextlib.suppress(OSError):
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, parameters)
 
 
 def _save_still(image: Image.Image, path: Path, suffix: str) -> None:
