@@ -68,8 +68,9 @@ def test_a_mask_of_another_size_is_one_line() -> None:
         small_objective()(wrong)
 
 
-def test_a_batch_is_its_samples() -> None:
-    objective = small_objective(replace(ALL, lpips_frames=2))
+@pytest.mark.parametrize("side", [0, 16])
+def test_a_batch_is_its_samples(side: int) -> None:
+    objective = small_objective(replace(ALL, lpips_frames=2, lpips_size=side))
     together = batch(3)
     with torch.no_grad():
         whole = objective(together)
@@ -78,6 +79,29 @@ def test_a_batch_is_its_samples() -> None:
     torch.testing.assert_close(whole["loss"], whole["each"].mean())
     for name in whole.keys() - {"loss", "each"}:
         torch.testing.assert_close(whole[name], torch.stack([one[name] for one in alone]).sum(0), rtol=1e-4, atol=1e-6)
+
+
+def test_lpips_looks_at_squares_about_the_hole() -> None:
+    objective, seen = small_objective(replace(ALL, lpips_size=16)), []
+
+    class Spy:
+        name = "random-filters"
+
+        def __call__(self, made: torch.Tensor, truth: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+            seen.append((made, truth, hole))
+            return torch.zeros(len(made))
+
+    objective._eye = Spy()
+    source = batch(2, source=Holed(12, FRAMES, SIZE))
+    objective(source)
+    made, truth, hole = seen[0]
+    assert made.shape == truth.shape == (2, FRAMES, 3, 16, 16)
+    assert hole.flatten(2).any(2).all()
+    known = (hole == 0).expand_as(made)
+    assert torch.equal(made[known], truth[known])
+    assert not torch.equal(made, truth)
+    places = torch.nn.functional.unfold((source["video"][0, 0].permute(2, 0, 1)[None] / 255).float(), 16)[0]
+    assert (places - truth[0, 0].flatten()[:, None]).abs().amax(0).min() < 1e-5
 
 
 def test_four_times_one_clip_is_the_gradient_of_four() -> None:

@@ -96,6 +96,7 @@ class LossConfig:
     dct: float = 0.0  # cosines in windows of 32 pixels
     lpips: float = 0.0
     lpips_frames: int = 0  # frames of each clip that lpips looks at, drawn for each; 0 = all
+    lpips_size: int = 0  # pixels a side of the square that lpips looks at in each frame, about a drawn pixel of the hole; 0 = all of it
     lpips_from: int = 0  # samples before lpips begins to count
     perceptual: Literal["lpips-vgg", "random-filters"] = "lpips-vgg"  # what measures lpips; the second is a stand-in without weights
     augment: bool = False  # shift or turn a fill and its truth alike before they are compared

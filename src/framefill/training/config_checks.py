@@ -83,6 +83,7 @@ def _numbers(config: TrainConfig) -> Iterator[Range]:
             yield f"loss.{name}", weight, weight >= 0, "0 or more"
     yield "loss.l1", loss.l1, loss.l1 > 0, "above 0: the others compare changes, and leave the colour open"
     yield "loss.lpips_frames", loss.lpips_frames, loss.lpips_frames >= 0, "0 or more"
+    yield "loss.lpips_size", loss.lpips_size, loss.lpips_size == 0 or loss.lpips_size >= 16, "0 or at least 16"
     yield "adversary.frames", adversary.frames, adversary.frames >= 0, "0 or more"
     yield "adversary.weight", adversary.weight, adversary.weight > 0, "above 0; adversary.kind none trains without"
     yield "adversary.lr", adversary.lr, adversary.lr > 0, "above 0"

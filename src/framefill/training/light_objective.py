@@ -21,7 +21,7 @@ from framefill.training.light_perceptual import Eye, open_eye
 from framefill.training.objective import Fill, Held, NetObjective, model_tensor, sum_and_count
 
 Ready = TypeVar("Ready")
-MOVE, FRAMES = 5, 6  # more of a sample's draws, after those of `training.objective`
+MOVE, FRAMES, PLACE = 5, 6, 7  # more of a sample's draws, after those of `training.objective`
 OF_ERROR = {"gradient": losses.gradient, "temporal": losses.temporal, "rim": losses.rim, "dct": losses.cosines}  # of made - truth
 
 
@@ -137,12 +137,30 @@ class LightObjective(NetObjective, Generic[Ready]):
         count = min(self._weights.lpips_frames or made.shape[1], made.shape[1])
         chosen = torch.stack([self._frames(position, made.shape[1], count) for position in positions]).to(made.device)
         rows = torch.arange(len(made), device=made.device)[:, None]
-        found = eye(made[rows, chosen], truth[rows, chosen], hole[rows, chosen])
+        looked_at = [part[rows, chosen] for part in (made, truth, hole)]
+        if self._weights.lpips_size:
+            looked_at = self._squares(looked_at, self._weights.lpips_size, positions)
+        found = eye(looked_at[0], looked_at[1], looked_at[2])
         return torch.where(torch.tensor(counting, device=made.device), found, seen)
 
     def _frames(self, position: int, T: int, count: int) -> Tensor:
         """Draw `count` of T frames, in order."""
         return torch.from_numpy(np.sort(self._rng(position, FRAMES).choice(T, count, replace=False)))
+
+    def _squares(self, parts: Sequence[Tensor], size: int, positions: Sequence[int]) -> list[Tensor]:
+        """Cut a square of `size` pixels from each frame of parts B T C H W, the last of which is the hole, about a drawn pixel of that."""
+        hole = parts[-1]
+        height, width = hole.shape[-2:]
+        cut: list[list[Tensor]] = [[] for _ in parts]
+        for sample, position in enumerate(positions):
+            rng = self._rng(position, PLACE)
+            for frame in range(hole.shape[1]):
+                inside = hole[sample, frame, 0].nonzero().cpu().numpy()
+                row, column = inside[rng.integers(len(inside))] if len(inside) else (rng.integers(height), rng.integers(width))
+                top, left = (int(np.clip(at - size // 2, 0, max(0, side - size))) for at, side in ((row, height), (column, width)))
+                for kept, part in zip(cut, parts, strict=True):
+                    kept.append(part[sample, frame, :, top : top + size, left : left + size])
+        return [torch.stack(kept).unflatten(0, hole.shape[:2]) for kept in cut]
 
     def _warped(self, error: Tensor, hole: Tensor, batch: Batch) -> Tensor:
         if "flow" in batch:
