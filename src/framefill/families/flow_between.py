@@ -164,8 +164,9 @@ def whole_flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Field:
     if min(height, width) < 16:
         return np.zeros((height, width, 2), np.float32)
     if min(height, width) <= TINY:
-        enlarged = (cv2.resize(picture, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC) for picture in (first, second))
-        return np.asarray(cv2.resize(_dis(*enlarged), (width, height), interpolation=cv2.INTER_AREA) / 2, np.float32)
+        size = 2 * width, 2 * height
+        one, other = (np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8) for picture in (first, second))
+        return np.asarray(cv2.resize(_dis(one, other), (width, height), interpolation=cv2.INTER_AREA) / 2, np.float32)
     return _dis(first, second)
 
 

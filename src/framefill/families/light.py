@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from framefill.errors import MaskMismatch, UsageError
-from framefill.families.saved import index_of, write_index
-from framefill.media.tasks import TASKS
+from framefill.families.one_net import OneNet, check_clip
 from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
 from framefill.media.windows import Plan, Window, assemble
 from framefill.motion.completion import chebyshev, sweeps_at
 from framefill.nets.light import Light
-from framefill.nets.saved import load_net
 
 Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
@@ -46,43 +42,19 @@ class Output:
     frames: Frames
 
 
-class LightPipeline:
+class LightPipeline(OneNet[Light]):
     """A net and what it was trained on.
 
     tasks: names from media.tasks. window: frames that it sees at once; longer videos go in windows that are cross-faded. size: pixels of
     the square crops that it was trained on. Raises UsageError for a task that does not exist.
     """
 
+    NET, SAVED = Light, ("tasks", "window", "size")
+
     def __init__(self, net: Light, tasks: Sequence[str], window: int = 12, size: int = 128) -> None:
-        if unknown := sorted(set(tasks) - set(TASKS)):
-            raise UsageError(f"unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
-        self.net = net
-        self.tasks = tuple(tasks)
+        super().__init__(net, tasks)
         self.window = window
         self.size = size
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> LightPipeline:
-        """Read a pipeline that `save_pretrained` wrote; the net is ready for inference.
-
-        Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
-        """
-        folder = Path(folder)
-        with index_of(folder, cls.__name__) as index:
-            return cls(load_net(Light, folder / "net").eval(), index["tasks"], index["window"], index["size"])
-
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write the folder that `from_pretrained` reads: model_index.json and net/."""
-        folder = Path(save_directory)
-        self.net.save_pretrained(folder / "net", safe_serialization=True)
-        told: dict[str, object] = {"net": ["framefill.nets.light", "Light"]}
-        told |= {"tasks": list(self.tasks), "window": self.window, "size": self.size}
-        write_index(folder, type(self).__name__, told)
-
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> LightPipeline:
-        """Move the net, and cast it; returns itself."""
-        nn.Module.to(self.net, device, dtype)  # that of diffusers warns of modules to be kept in float32, of which there are none
-        return self
 
     def prepare(self, video: Tensor, mask: Tensor) -> Prepared:
         """Fill the hole of video B T 3 H W in [-1, 1] smoothly; mask B T 1 H W, 1 = unknown. What stands in the hole is not looked at."""
@@ -103,10 +75,7 @@ class LightPipeline:
         A clip longer than `window` is made in windows that share `overlap` frames and are cross-faded there. Frames without a hole pass
         as they are. Raises MaskMismatch for a mask of another size, UsageError for an overlap that cannot be.
         """
-        if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
-            raise UsageError(f"video is {video.dtype} {video.shape}, expected uint8 T H W 3")
-        if mask.dtype != np.bool_ or mask.shape != video.shape[:-1]:
-            raise MaskMismatch(f"mask is {mask.dtype} {mask.shape}, video is {video.shape}; expected bool {video.shape[:-1]}")
+        check_clip(video, mask)
         if not mask.any():
             return Output(video)
         frames = np.stack([np.asarray(frame, np.uint8) for frame in assemble(self._windows(video, mask, overlap))])

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from framefill.errors import MaskMismatch, UsageError
+from framefill.errors import UsageError
 from framefill.families.light_compat_stream import LightCompatStream, Overlap
-from framefill.families.saved import index_of, write_index
+from framefill.families.one_net import OneNet, check_clip
 from framefill.media.composite import composite
-from framefill.media.tasks import TASKS
 from framefill.media.tensors import from_tensor, mask_to_tensor, to_tensor
 from framefill.nets.light_compat import CELL, GRID, LightCompat
-from framefill.nets.saved import load_net
 from framefill.stereo.geometry import Eye
 
 Frames = NDArray[np.uint8]  # T H W 3
@@ -56,7 +53,7 @@ class Output:
     frames: Frames
 
 
-class LightCompatPipeline:
+class LightCompatPipeline(OneNet[LightCompat]):
     """A net and how it is fed.
 
     tasks: names from media.tasks. size: pixels of the square crops that it was trained on. surplus_padding: every side is padded by 1 to 64
@@ -64,37 +61,13 @@ class LightCompatPipeline:
     is made near the right and the lower edge. Raises UsageError for a task that does not exist.
     """
 
+    NET, SAVED = LightCompat, ("tasks", "size", "surplus_padding")
+
     def __init__(self, net: LightCompat, tasks: Sequence[str] = ("stereo",), size: int = 256, surplus_padding: bool = True) -> None:
-        if unknown := sorted(set(tasks) - set(TASKS)):
-            raise UsageError(f"unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
-        self.net = net
-        self.tasks = tuple(tasks)
+        super().__init__(net, tasks)
         self.window = int(net.config.frames)
         self.size = size
         self.surplus_padding = surplus_padding
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> LightCompatPipeline:
-        """Read a pipeline that `save_pretrained` or `framefill convert` wrote; the net is ready for inference.
-
-        Raises WeightsError for a folder that holds none, or a net whose weights are not all there.
-        """
-        folder = Path(folder)
-        with index_of(folder, cls.__name__) as index:
-            return cls(load_net(LightCompat, folder / "net").eval(), index["tasks"], index["size"], index["surplus_padding"])
-
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write the folder that `from_pretrained` reads: model_index.json and net/."""
-        folder = Path(save_directory)
-        self.net.save_pretrained(folder / "net", safe_serialization=True)
-        told: dict[str, object] = {"net": ["framefill.nets.light_compat", "LightCompat"]}
-        told |= {"tasks": list(self.tasks), "size": self.size, "surplus_padding": self.surplus_padding}
-        write_index(folder, type(self).__name__, told)
-
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> LightCompatPipeline:
-        """Move the net, and cast it; returns itself."""
-        nn.Module.to(self.net, device, dtype)  # that of diffusers warns of modules to be kept in float32, of which there are none
-        return self
 
     def prepare(self, video: Tensor, mask: Tensor) -> Prepared:
         """Black out the hole of video B T 3 H W in [-1, 1]; mask B T 1 H W, 1 = unknown. What stands in the hole is not looked at."""
@@ -143,10 +116,7 @@ class LightCompatPipeline:
         soft_rim: blend over 7 pixels around the hole, as published; else every known pixel stays. Raises MaskMismatch for a mask of
         another size, UsageError for other arrays and an overlap that cannot be.
         """
-        if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
-            raise UsageError(f"video is {video.dtype} {video.shape}, expected uint8 T H W 3")
-        if mask.dtype != np.bool_ or mask.shape != video.shape[:-1]:
-            raise MaskMismatch(f"mask is {mask.dtype} {mask.shape}, video is {video.shape}; expected bool {video.shape[:-1]}")
+        check_clip(video, mask)
         stream = LightCompatStream(self, overlap=overlap, eye=eye, soft_rim=soft_rim)
         made = [frame for pair in zip(video, mask, strict=True) for frame in stream.push(*pair)] + stream.flush()
         return Output(np.stack(made) if made else video.copy())
