@@ -150,6 +150,30 @@ def test_memory_bounds_the_window_before_the_reach() -> None:
     assert (filler.window, filler.reach) == (20, 40), "the filler given is not changed"
 
 
+class WithNet(Tally):
+    memory = 550_000_000
+
+    def lighter(self) -> Tally:
+        return Tally(window=self.window, reach=self.reach)
+
+
+def test_a_net_is_left_out_before_the_fill_looks_less_far_than_it_should() -> None:
+    filler, pixels = WithNet(window=20, reach=40), 1280 * 720
+    generous = needed_memory(20, 40, pixels, pixels)
+    whole = fit_memory(filler, generous + filler.memory, pixels, pixels)
+    assert isinstance(whole, WithNet)
+    assert (whole.window, whole.reach) == (20, 40)
+    bounded = fit_memory(filler, needed_memory(8, 16, pixels, pixels) + filler.memory, pixels, pixels)
+    assert isinstance(bounded, WithNet)
+    assert (bounded.window, bounded.reach) == (8, 16)
+    without = fit_memory(filler, needed_memory(8, 16, pixels, pixels) + filler.memory - 1, pixels, pixels)
+    assert not isinstance(without, WithNet)
+    assert without.reach > 16
+    usual = fit_default(filler, pixels, pixels)
+    assert (usual.window, usual.reach) == (fit_default(Tally(window=20, reach=40), pixels, pixels).window, usual.reach)
+    assert isinstance(usual, WithNet)
+
+
 def test_by_default_large_pictures_are_seen_through_a_shorter_window_and_small_ones_are_not() -> None:
     small, large, huge = (fit_default(Tally(window=20, reach=40), pixels, pixels) for pixels in (432 * 240, 1280 * 720, 3840 * 2160))
     assert (small.window, small.reach) == (20, 40)

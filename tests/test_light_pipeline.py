@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mediafiles
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -22,6 +24,7 @@ from framefill.families.light import LightPipeline, smooth  # noqa: E402
 from framefill.families.light_filler import LightFiller, fill_regions, load_filler  # noqa: E402
 from framefill.families.light_still import LightStill  # noqa: E402
 from framefill.families.trained import Sampling  # noqa: E402
+from framefill.jobs.settings import FillSettings  # noqa: E402
 from framefill.media.tensors import mask_to_tensor, to_tensor  # noqa: E402
 from framefill.nets.light import Light  # noqa: E402
 
@@ -219,3 +222,19 @@ def test_auto_makes_with_the_net_what_no_frame_shows(monkeypatch: pytest.MonkeyP
     assert (made.frames[0] == made.frames).all(), "made once, it stays"
     monkeypatch.setattr("framefill.families.find_spec", {}.get)
     assert np.array_equal(framefill.inpaint(frames, mask).frames, plain.frames)
+
+
+def test_auto_leaves_its_net_out_where_memory_is_too_little_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = mediafiles.write_video(tmp_path / "a.mp4", frames=4)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[12:36, 16:48] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    monkeypatch.setattr("framefill.families.trained.SHIPPED", tmp_path)
+    small_pipeline().save_pretrained(tmp_path / "light")
+
+    def warned(memory: int | None) -> list[str]:
+        settings = FillSettings(source, tmp_path / "b.mkv", mask=tmp_path / "m.png", memory=memory, lossless=True, overwrite=True)
+        return [line for line in framefill.fill_file(settings).warnings if "--memory" in line]
+
+    assert warned(None) == warned(2 * 10**9) == []
+    assert warned(300 * 10**6) == ["--memory: what no frame shows is filled smoothly; the net that makes it takes 550 MB more"]

@@ -9,17 +9,20 @@ moves over the picture. What is held grows with the hole; the model is that of a
     1280x720, 8, 24                  718     855              910
     1920x1080, 8, 8                 1005                     1300
     432x240, 20, 40              7 %: 259                     251
+
+A filler with a net takes more, which the model adds as the filler says it.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 from framefill.errors import UsageError
 from framefill.families.base import Filler
 
-DEFAULT = 800_000_000  # bytes; what a run stays below where nobody asks for another limit
+DEFAULT = 800_000_000  # bytes; what a run stays below where nobody asks for another limit, beside what a net takes
 # Frames; the default cuts down to no less. On the DAVIS clip bmx-trees, a still box of 90x80 in 432x240, a reach of 40, 24, 16, 8 gives
 # 19.3, 19.3, 19.2, 17.7 dB in the hole; a window of 8 or 20 makes no difference.
 LEAST_WINDOW, LEAST_REACH = 8, 16
@@ -32,6 +35,20 @@ FILLER = 4  # the same: what `auto` keeps of a frame and takes along from it
 WORKING = 100  # per pixel that the filler sees: what it works on at a time, and frames seen long ago
 
 
+@runtime_checkable
+class Heavy(Protocol):
+    """A filler that takes `memory` bytes beside what its frames take."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+        ...
+
+    def lighter(self) -> Filler:
+        """The filler without what takes them."""
+        ...
+
+
 def needed_memory(window: int, reach: int, pixels: int, seen: int) -> int:
     """Estimate a run's peak memory in bytes.
 
@@ -42,14 +59,19 @@ def needed_memory(window: int, reach: int, pixels: int, seen: int) -> int:
 
 
 def fit_memory(filler: Filler, limit: int, pixels: int, seen: int) -> Filler:
-    """Return `filler` with the longest window and reach that stay below `limit` bytes.
+    """Return `filler` with the longest window and reach that stay below `limit` bytes; without its net, where that takes too much.
 
     Raises UsageError with the smallest limit that works when not even one frame with one neighbour on either side fits.
     """
-    choices = [*_choices(filler, LEAST_WINDOW, LEAST_REACH), *_choices(filler, 1, 1)]
+    own = filler.memory if isinstance(filler, Heavy) else 0
+    choices = list(_choices(filler, LEAST_WINDOW, LEAST_REACH))
+    if not own:
+        choices += _choices(filler, 1, 1)
     for window, reach in choices:
-        if needed_memory(window, reach, pixels, seen) <= limit:
+        if needed_memory(window, reach, pixels, seen) + own <= limit:
             return _bounded(filler, window, reach)
+    if isinstance(filler, Heavy) and own:
+        return fit_memory(filler.lighter(), limit, pixels, seen)
     least = needed_memory(*choices[-1], pixels, seen)
     raise UsageError(f"--memory {limit / 1e6:.0f}MB is too little for this clip; the smallest that works is {-(-least // 10**6)}MB")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from framefill.families.anchors import Anchors
 from framefill.families.base import PROPAGATED, Filled, Span, State
 from framefill.families.far import FarFrames
-from framefill.families.still import StillFill
+from framefill.families.still import Smooth, StillFill
 from framefill.families.threads import one_thread_each
 from framefill.families.work import Work
 from framefill.motion.flow import FlowMethod, dis
@@ -44,6 +44,15 @@ class Propagate:
         self._flow = flow
         self._looked: dict[int, tuple[NDArray[np.uint8], Look]] = {}
         self._paired: dict[int, Pair] = {}
+
+    @property
+    def memory(self) -> int:
+        """Bytes that filling single pictures takes."""
+        return 0 if self._still is None else self._still.memory
+
+    def lighter(self) -> Propagate:
+        """The same with the smooth fill for single pictures, if they are filled at all."""
+        return Propagate(self.name, None if self._still is None else Smooth(), self._flow)
 
     def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
         """Fill the window of a span; `state` is what the window before returned."""

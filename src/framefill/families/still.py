@@ -11,11 +11,16 @@ from framefill.motion.completion import harmonic
 
 
 class StillFill(Protocol):
-    """What fills one picture; `context` is how many pixels around a hole it wants to see."""
+    """What fills one picture; `context` is how many pixels around a hole it wants to see, `memory` how many bytes it takes."""
 
     @property
     def context(self) -> int:
         """Pixels around a hole."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes, beside those of the picture."""
         ...
 
     def __call__(self, picture: NDArray[np.uint8], hole: NDArray[np.bool_], /) -> NDArray[np.uint8]:
@@ -27,6 +32,7 @@ class Smooth:
     """The smooth fill as what fills single pictures."""
 
     context = 16
+    memory = 0
 
     def __call__(self, picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Fill a hole (bool H W) of a picture (uint8 H W 3)."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from framefill.families.base import Filler
 from framefill.families.known import refuse_untrained
-from framefill.families.memory import fit_default, fit_memory
+from framefill.families.memory import Heavy, fit_default, fit_memory
 from framefill.families.trained import Trained, enlarging
 from framefill.jobs.geometry import Geometry, pad_to_aspect
 from framefill.jobs.record import JsonValue, versions
@@ -120,6 +120,9 @@ def make_plan(settings: FillSettings, reader: VideoReader, filler: Filler | None
     if fitted.reach < usual.reach:
         bounded = f"--memory: the fill looks {fitted.reach} frames ahead and back, not {usual.reach}"
         plan = replace(plan, warnings=(*plan.warnings, bounded))
+    if isinstance(chosen, Heavy) and isinstance(fitted, Heavy) and fitted.memory < chosen.memory:
+        least = f"--memory: what no frame shows is filled smoothly; the net that makes it takes {chosen.memory // 10**6} MB more"
+        plan = replace(plan, warnings=(*plan.warnings, least))
     return replace(plan, filler=fitted)
 
 
