@@ -27,7 +27,6 @@ from framefill.media.video import Frames
 SIDE, FRAMES, KNOWN = 32, 8, 2
 RUNS: tuple[tuple[Method, int], ...] = (
     ("ancestral", 250),
-    ("ancestral", 100),
     ("ancestral", 20),
     ("euler", 20),
     ("dpmpp-2m", 20),

@@ -51,11 +51,11 @@ def main() -> None:
     save_half(args.run / "model", new)
     shutil.copy(args.run / "curves.png", new / "curves.png")
     (new / "provenance.json").write_text(json.dumps(provenance(config, args.run, args.begun), indent=1) + "\n", encoding="utf-8")
-    figures = FIGURES[class_in(new)](new, args).replace(new.name, target.name)
-    card = (args.run / "model" / "README.md").read_text(encoding="utf-8")
-    (new / "README.md").write_text(f"{card}\n## Figures\n\n{figures}\n## Curve\n\n![loss over samples](curves.png)\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
-    new.rename(target)
+    new.rename(target)  # before they are measured: `auto` takes the weights of the package
+    figures = FIGURES[class_in(target)](target, args)
+    card = (args.run / "model" / "README.md").read_text(encoding="utf-8")
+    (target / "README.md").write_text(f"{card}\n## Figures\n\n{figures}\n## Curve\n\n![loss over samples](curves.png)\n", encoding="utf-8")
     print(figures)
     print(f"{target}: {sum(file.stat().st_size for file in target.rglob('*') if file.is_file()):,} bytes")
 
