@@ -49,8 +49,8 @@ bench-train: $(VENV)/.test  ## the figures of training and of the weights that c
 	$(BIN)/python benchmarks/training.py $(ARGS)
 	$(BIN)/python benchmarks/tasks.py
 
-picture: $(VENV)/.run  ## the README's picture, made by the program
-	$(BIN)/python tools/make_readme_picture.py docs/before-mask-after.jpg
+picture: $(VENV)/.test  ## the README's pictures, made by the program
+	$(BIN)/python tools/make_readme_picture.py docs/before-mask-after.jpg docs/what-no-frame-shows.jpg
 
 clean:  ## remove the environment and everything made
 	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

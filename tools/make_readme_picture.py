@@ -1,6 +1,9 @@
-"""Make the README's picture, before / mask / after, by calling the program on the sample with the people on the court.
+"""Make the README's pictures from the sample with the people on the court.
 
-python tools/make_readme_picture.py docs/before-mask-after.jpg
+    python tools/make_readme_picture.py docs/before-mask-after.jpg docs/what-no-frame-shows.jpg
+
+The first, before / mask / after, by calling the program. The second, of a place that no frame shows: before / mask / filled smoothly /
+filled by the net that comes along.
 """
 
 from __future__ import annotations
@@ -16,6 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import framefill
+from framefill.families.propagate import Propagate
+from framefill.families.still import Smooth
+from framefill.families.whole import fill_whole
 from framefill.media.reader import open_video
 from framefill.samples import SCENES, sample
 
@@ -23,23 +30,46 @@ Picture = NDArray[np.uint8]
 
 FRAME = 20  # the one shown: the man stands between the lamp post and the camera on its tripod
 LEFT, TOP, WIDTH, HEIGHT = 288, 180, 480, 360  # the part shown, pixel for pixel
+PATCH = 200, 330, 72, 42  # the ellipse that no frame shows: its middle and its half axes, x before y
 GAP = 8
 
 
 def main() -> None:
-    """Fill the sample without loss, put one frame before, masked and after side by side, save the picture."""
+    """Save both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
+    parser.add_argument("hidden", type=Path)
     args = parser.parse_args()
+    save(args.picture, removed())
+    save(args.hidden, made_up())
+
+
+def removed() -> list[Picture]:
+    """Fill the sample without loss by the program: one frame before, masked and after."""
     clip, mask = (sample(name) for name in SCENES["vtest"])
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "filled.mkv"
         command = ["inpaint", str(clip), "-m", str(mask), "-o", str(output), "--lossless"]
         subprocess.run([sys.executable, "-m", "framefill", *command], check=True)
         before, hole, after = (frame_of(path, FRAME)[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH] for path in (clip, mask, output))
-    pictures = [before, paint(before, hole[..., 0] > 127), after]
-    Image.fromarray(side_by_side(pictures)).save(args.picture, quality=88, optimize=True)
-    print(f"{args.picture}: {args.picture.stat().st_size / 1000:.0f} kB")
+    return [before, paint(before, hole[..., 0] > 127), after]
+
+
+def made_up() -> list[Picture]:
+    """Hide a patch of the lawn in every frame, and make it up: before, masked, without and with the net."""
+    frames = np.stack([frame_of(sample(SCENES["vtest"][0]), number) for number in range(4)])
+    down, across = np.ogrid[: frames.shape[1], : frames.shape[2]]
+    hole = ((across - PATCH[0]) / PATCH[2]) ** 2 + ((down - PATCH[1]) / PATCH[3]) ** 2 < 1
+    mask = np.broadcast_to(hole, frames.shape[:3])
+    smooth, made = fill_whole(frames, mask, Propagate("auto", Smooth())).frames, framefill.inpaint(frames, mask).frames
+    rows, columns = (slice(middle - reach, middle + reach) for middle, reach in ((PATCH[1], 90), (PATCH[0], 120)))
+    return [picture[rows, columns] for picture in (frames[0], paint(frames[0], hole), smooth[0], made[0])]
+
+
+def save(path: Path, pictures: list[Picture]) -> None:
+    """Save pictures side by side."""
+    Image.fromarray(side_by_side(pictures)).save(path, quality=88, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def frame_of(path: Path, index: int) -> Picture:

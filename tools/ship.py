@@ -55,6 +55,9 @@ def main() -> None:
     new.rename(target)  # before they are measured: `auto` takes the weights of the package
     figures = FIGURES[class_in(target)](target, args)
     card = (args.run / "model" / "README.md").read_text(encoding="utf-8")
+    if args.begun:
+        earlier = " and ".join(f"{read_records(run)[-1]['samples']:,.0f}" for run in args.begun)
+        card += f"\nThis run went on from earlier ones, of {earlier} samples: their recipes stand in `provenance.json`.\n"
     (target / "README.md").write_text(f"{card}\n## Figures\n\n{figures}\n## Curve\n\n![loss over samples](curves.png)\n", encoding="utf-8")
     print(figures)
     print(f"{target}: {sum(file.stat().st_size for file in target.rglob('*') if file.is_file()):,} bytes")
@@ -74,7 +77,14 @@ def of_holes(model: Path, args: argparse.Namespace) -> str:  # noqa: ARG001 - it
         where = ["--clips", str(samples.sample("city.mp4").parent), "-o", folder, "--save", "none", "--set", "frames=40", "--quiet"]
         metrics = ["--metrics", "psnr-hole,ssim-hole,lpips-alex-hole,ewarp-hole,unseen"]
         subprocess.run([sys.executable, "-m", "framefill", "eval", "run", "completion", *where, *clips, *models, *metrics], check=True)
-        return (Path(folder) / "report.md").read_text(encoding="utf-8")
+        return results_in((Path(folder) / "report.md").read_text(encoding="utf-8"))
+
+
+def results_in(report: str) -> str:
+    """Return the tables of a report of `completion`, and what they are of."""
+    tables = report[report.index("### ") : report.index("## How to read this")].replace("\n### ", "\n#### ").replace("### ", "#### ", 1)
+    about = "The protocol `completion` on the packaged clips, which it was not trained on: the first 40 frames at 432x240."
+    return f"{about} Means, in parentheses their 95 % intervals.\n\n{tables}"
 
 
 FIGURES: dict[str, Callable[[Path, argparse.Namespace], str]] = {"VDTPipeline": of_tasks, "LightPipeline": of_holes}
