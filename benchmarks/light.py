@@ -1,9 +1,10 @@
 """Print what a frame costs with `light`, with the published net as framefill runs it, and with that net as its own program runs it.
 
     python benchmarks/light.py                          1280x720 with the holes of a right eye, and 640x360 with a box of 7 %
-    python benchmarks/light.py --case box --model DIR   one of them, with trained weights instead of random ones
+    python benchmarks/light.py --case box --model DIR   one of them, with weights of your own
 
-All in one run, in processor time; speed does not depend on the weights. The plain side is `reference_light`: padded by up to 64 pixels,
+All in one run, in processor time; speed does not depend on the weights, and those of the published nets are random ones. `light` is run as
+`framefill inpaint --model light` runs it, but in one piece, without files. The plain side is `reference_light`: padded by up to 64 pixels,
 every frame computed twice, the whole picture, float32. Its first and last windows are left out: what counts is a window of twelve, by the
 six frames that it gives.
 """
@@ -25,10 +26,11 @@ from numpy.typing import NDArray
 from reference_light import CONTEXT, FRAMES, PlainLight, window_made
 from torch.utils.flop_counter import FlopCounterMode
 
-from framefill.families.light import LightPipeline
 from framefill.families.light_compat import LightCompatPipeline
+from framefill.families.light_filler import load_filler
+from framefill.families.trained import SHIPPED, Sampling
+from framefill.families.whole import fill_whole
 from framefill.media.tensors import mask_to_tensor, to_tensor
-from framefill.nets.light import PRESETS, Light
 from framefill.nets.light_compat import LightCompat
 from framefill.samples import sample
 from framefill.stereo.backward import backward
@@ -44,7 +46,7 @@ def main() -> None:
     """Measure both cases and print a table of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES)
-    parser.add_argument("--model", type=Path, help="folder of a light pipeline; random weights without")
+    parser.add_argument("--model", type=Path, default=SHIPPED / "light", help="folder of a light pipeline")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=2, help="the least of so many counts")
     args = parser.parse_args()
@@ -56,7 +58,7 @@ def main() -> None:
         measure(name, *CASES[name](), args.model, args.rounds, 2 * HELD**3 / peak)
 
 
-def measure(name: str, frames: Frames, mask: Mask, model: Path | None, rounds: int, peak: float) -> None:
+def measure(name: str, frames: Frames, mask: Mask, model: Path, rounds: int, peak: float) -> None:
     """Time the three on a clip and print their table."""
     height, width = mask.shape[1:]
     print(f"{name}: {width}x{height}, holes of {mask.mean():.1%}\n")
@@ -67,12 +69,12 @@ def measure(name: str, frames: Frames, mask: Mask, model: Path | None, rounds: i
     plain = PlainLight().eval()
     plain.load_state_dict(compat.net.state_dict())
     source, hole = to_tensor(frames[:FRAMES])[0] / 2 + 0.5, mask_to_tensor(mask[:FRAMES])[0]
-    light = LightPipeline.from_pretrained(model) if model else LightPipeline(Light(**PRESETS["light"]).eval(), ("inpaint-box",))
+    light = load_filler(model, Sampling())
     kept = slice(CONTEXT, FRAMES - CONTEXT)
     sides: list[tuple[str, Callable[[], object], int]] = [
         ("the published net, plainly", lambda: window_made(plain, source, hole), kept.stop - kept.start),
         ("the published net, here", lambda: compat.fill(frames[:FRAMES], mask[:FRAMES], kept), kept.stop - kept.start),
-        ("light", lambda: light(frames[:LENGTH], mask[:LENGTH]), LENGTH),
+        ("light", lambda: fill_whole(frames[:LENGTH], mask[:LENGTH], light), LENGTH),
     ]
     first = 0.0
     for side, work, count in sides:

@@ -22,6 +22,7 @@ FOLDERS = {
     "a trained folder": "trained",
     "a light net": "light",
     "a published light net": "light_compat",
+    "an image-to-video net": "fff",
 }  # and the fixtures that make them
 EVERY = pytest.mark.parametrize("name", [*(name for name in FAMILIES if name not in families.TRAINED), *FOLDERS], indirect=True)
 
@@ -69,6 +70,18 @@ def light_compat(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("light-compat")
     LightCompatPipeline(LightCompat(channels=4).eval(), list(TASKS)).save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def fff(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a tiny Stable Video Diffusion of random weights and a refiner that refines, said to be trained on every task."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from fff_kit import saved, tiny_pipeline
+
+    from framefill.media.tasks import TASKS
+
+    return f"fff:{saved(tmp_path_factory.mktemp('fff'), tiny_pipeline(awake=True, size=8, steps=1, tasks=list(TASKS)))}"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
+from framefill.families.fff_source import AFTER_AUTO, is_fff
 from framefill.families.trained import SHIPPED, Sampling, Trained, class_in, folder_of
 
 
@@ -30,12 +31,16 @@ def get(name: str, sampling: Sampling | None = None) -> Filler:
     if name in FAMILIES and name not in TRAINED:
         if sampling is not None:
             raise UsageError(
-                f"--seed, --steps, --device and --dtype are for trained models, and {name} has no use for them: leave them out, or give "
-                f"--model {TRAINED[0]}"
+                f"--seed, --steps, --device, --dtype and those of image-to-video nets are for trained models, and {name} has no use for "
+                f"them: leave them out, or give --model {TRAINED[0]}"
             )
         return FAMILIES[name].make()
     folder = folder_of(name)
-    return load(name, Sampling()) if folder is None else _read(folder, sampling or Sampling())
+    if folder is None:
+        return load(name, Sampling())
+    if name.startswith(AFTER_AUTO):
+        return _after_auto(folder, sampling or Sampling())
+    return _read(folder, sampling or Sampling(), fff=is_fff(name))
 
 
 def load(name: str, sampling: Sampling) -> Trained:
@@ -58,12 +63,25 @@ def load(name: str, sampling: Sampling) -> Trained:
     raise UsageError(f"no model is called {name!r}; there are {', '.join(FAMILIES)}, and folders with a model_index.json")
 
 
-def _read(folder: Path, sampling: Sampling) -> Filler:
-    """Make the filler of whatever pipeline a folder holds."""
+def _read(folder: Path, sampling: Sampling, fff: bool = False) -> Filler:
+    """Make the filler of whatever pipeline a folder holds; with `fff`, of an image-to-video net."""
     name = class_in(folder)
+    if fff:
+        _refuse_others(folder)
     if name not in PIPELINES:
         raise WeightsError(f"{folder} holds a {name}, expected one of {', '.join(PIPELINES)}; was it saved by another program?")
+    if sampling.fff is not None and name not in IMAGE_TO_VIDEO:
+        raise UsageError(
+            f"--fff-mode, --long-video, --guidance and --flow are for image-to-video nets (fff:...), and {folder} holds none; leave "
+            "them out"
+        )
     return PIPELINES[name](folder, sampling)
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise WeightsError for a folder that holds another net than an image-to-video one."""
+    if (name := class_in(folder)) not in IMAGE_TO_VIDEO:
+        raise WeightsError(f"{folder} holds a {name}, which is no image-to-video net; give --model {folder}, without fff:")
 
 
 def _vdt(folder: Path, sampling: Sampling) -> Filler:
@@ -92,6 +110,20 @@ def _light_compat(folder: Path, sampling: Sampling) -> Filler:
     from framefill.families.light_compat_filler import load_filler
 
     return load_filler(folder, sampling)
+
+
+def _fff(folder: Path, sampling: Sampling) -> Filler:
+    from framefill.families.fff_filler import load_filler
+
+    return load_filler(folder, sampling)
+
+
+def _after_auto(folder: Path, sampling: Sampling) -> Filler:
+    from framefill.families.after_auto import AfterAuto
+    from framefill.families.fff_filler import load_filler
+
+    _refuse_others(folder)
+    return AfterAuto(load_filler(folder, sampling))
 
 
 def _auto() -> Filler:
@@ -123,7 +155,10 @@ PIPELINES: dict[str, Callable[[Path, Sampling], Filler]] = {  # by the class tha
     "VDTPipeline": _vdt,
     "LightPipeline": _light,
     "LightCompatPipeline": _light_compat,
+    "FFFPipeline": _fff,
+    "StableVideoDiffusionPipeline": _fff,  # as it lies on the hub
 }
+IMAGE_TO_VIDEO = ("FFFPipeline", "StableVideoDiffusionPipeline")
 FAMILIES = {
     "auto": Family("propagate what other frames show, make what none shows once and carry it along", _auto),
     "propagate": Family("bring over what other frames show, leave the rest", _propagate),

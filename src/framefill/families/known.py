@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from framefill.errors import UsageError
 
-HOLES = ("inpaint-box", "inpaint-stroke", "inpaint-blob", "inpaint-object", "completion", "dust", "text", "stereo")
+HOLES = (
+    "inpaint-box", "inpaint-stroke", "inpaint-blob", "inpaint-object", "moving-box", "static-shape", "moving-shape", "completion", "dust",
+    "text", "stereo",
+)  # fmt: skip
 WHO_CAN = {  # for the line that refuses
     "interpolate": "--model flow makes frames between known ones",
     "random": "--model flow makes frames between known ones",

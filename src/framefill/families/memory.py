@@ -49,6 +49,18 @@ class Heavy(Protocol):
         ...
 
 
+@runtime_checkable
+class Fitting(Protocol):
+    """A filler that knows by itself how to stay within a limit: what it takes is not a matter of windows and reach alone."""
+
+    def fitted(self, limit: int | None, pixels: int, seen: int) -> Filler:
+        """The filler within `limit` bytes (None: its usual way), for a picture of `pixels` of which it sees `seen`.
+
+        Raises UsageError with the smallest limit that works.
+        """
+        ...
+
+
 def needed_memory(window: int, reach: int, pixels: int, seen: int) -> int:
     """Estimate a run's peak memory in bytes.
 
@@ -63,6 +75,8 @@ def fit_memory(filler: Filler, limit: int, pixels: int, seen: int) -> Filler:
 
     Raises UsageError with the smallest limit that works when not even one frame with one neighbour on either side fits.
     """
+    if isinstance(filler, Fitting):
+        return filler.fitted(limit, pixels, seen)
     own = filler.memory if isinstance(filler, Heavy) else 0
     choices = list(_choices(filler, LEAST_WINDOW, LEAST_REACH))
     if not own:
@@ -78,6 +92,8 @@ def fit_memory(filler: Filler, limit: int, pixels: int, seen: int) -> Filler:
 
 def fit_default(filler: Filler, pixels: int, seen: int) -> Filler:
     """Return `filler` with the longest window and reach that stay below `DEFAULT` bytes, or with the least where that takes more."""
+    if isinstance(filler, Fitting):
+        return filler.fitted(None, pixels, seen)
     choices = list(_choices(filler, LEAST_WINDOW, LEAST_REACH))
     fitting = (choice for choice in choices if needed_memory(*choice, pixels, seen) <= DEFAULT)
     return _bounded(filler, *next(fitting, choices[-1]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,40 +17,74 @@ from numpy.typing import NDArray
 
 from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
+from framefill.families.fff_source import INDEX as INDEX  # noqa: PLC0414 - many ask for it here
+from framefill.families.fff_source import is_fff, source_of
 
 Frames = NDArray[np.uint8]  # T H W 3
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "shipped"  # folders of weights that come with the package
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
-MOST_STEPS = 1000
-INDEX = "model_index.json"
+USUAL_STEPS, MOST_STEPS = 20, 1000
+FFF_MODES = ("feature", "latent", "off")
+LONG_VIDEO = ("blend", "chain", "keyframe")
+FLOWS = ("dis", "gmflow", "raft")
+MOST_GUIDANCE = 100.0
+
+
+@dataclass(frozen=True)
+class FFFSampling:
+    """How an image-to-video net fills (`families.fff`), as far as it is said; None is the model's own.
+
+    mode: of filling the first frame, one of `FFF_MODES`. long_video: how a clip is made that is longer than the net sees, one of
+    `LONG_VIDEO`. guidance: from a window's first frame to its last, 0 to 100 each. flow: by what motion is measured, one of `FLOWS`.
+    Raises UsageError for anything else.
+    """
+
+    mode: str | None = None
+    long_video: str | None = None
+    guidance: tuple[float, float] | None = None
+    flow: str | None = None
+
+    def __post_init__(self) -> None:
+        asked = (("--fff-mode", self.mode, FFF_MODES), ("--long-video", self.long_video, LONG_VIDEO), ("--flow", self.flow, FLOWS))
+        for option, value, choices in asked:
+            if value is not None and value not in choices:
+                raise UsageError(f"{option} is {value!r}, expected one of {', '.join(choices)}")
+        if self.guidance is not None and not all(0 <= scale <= MOST_GUIDANCE for scale in self.guidance):
+            raise UsageError(f"--guidance is {self.guidance[0]:g},{self.guidance[1]:g}, expected 0 to {MOST_GUIDANCE:g}; 1,3 is usual")
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How a trained net is run: the same values give the same video, and on a CPU the same bits.
 
-    seed: all noise follows from it. steps: network evaluations a window, 1 to 1000. device: "auto" takes a GPU where torch sees one.
-    dtype: of the weights; "auto" is fp32 on a CPU and bf16 on a GPU. Raises UsageError for anything else.
+    seed: all noise follows from it. steps: of the sampling of a window, 1 to 1000; None for the model's own, 20 for most. device: "auto"
+    takes a GPU where torch sees one. dtype: of the weights; "auto" is fp32 on a CPU and bf16 on a GPU. fff: what only an image-to-video
+    net takes. Raises UsageError for anything else.
     """
 
     seed: int = 0
-    steps: int = 20
+    steps: int | None = None
     device: str = "auto"
     dtype: str = "auto"
+    fff: FFFSampling | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}, expected 0 or more")
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise UsageError(f"--steps is {self.steps}, expected 1 to {MOST_STEPS}; 20 is usual")
+        if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
+            raise UsageError(f"--steps is {self.steps}, expected 1 to {MOST_STEPS}; {USUAL_STEPS} is usual")
         for option, value, choices in (("--device", self.device, DEVICES), ("--dtype", self.dtype, DTYPES)):
             if value not in choices:
                 raise UsageError(f"{option} is {value!r}, expected one of {', '.join(choices)}")
 
-    def as_dict(self) -> dict[str, int | str]:
-        """The four values by name."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, int | str | None]:
+        """The values by name."""
+        values: dict[str, int | str | None] = {"seed": self.seed, "steps": self.steps, "device": self.device, "dtype": self.dtype}
+        if self.fff is not None:
+            guidance = None if self.fff.guidance is None else "{:g},{:g}".format(*self.fff.guidance)
+            values |= {"fff_mode": self.fff.mode, "long_video": self.fff.long_video, "guidance": guidance, "flow": self.fff.flow}
+        return values
 
 
 @runtime_checkable
@@ -84,7 +118,12 @@ def resized(frames: Frames, height: int, width: int) -> Frames:
 
 
 def folder_of(name: str) -> Path | None:
-    """The folder of weights that a model's name stands for: shipped ones by their name, others by their folder; None for neither."""
+    """The folder of weights that a model's name stands for: shipped ones by their name, others by their folder; None for neither.
+
+    Raises MissingWeights and UsageError for "fff:..." and "auto+fff:..." without one.
+    """
+    if is_fff(name):
+        return source_of(name)
     for folder in (SHIPPED / name, Path(name)):
         if name and (folder / INDEX).is_file():
             return folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from framefill.families.base import GENERATED, Filled, Span, State
 from framefill.families.device import name_of, placement
 from framefill.families.known import refuse_untrained
-from framefill.families.trained import Sampling, resized
+from framefill.families.scaled import met, shrunk
+from framefill.families.trained import USUAL_STEPS, Sampling, resized
 from framefill.families.vdt import OVERLAP, VDTPipeline
-from framefill.motion.completion import membrane
 
 Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
@@ -72,11 +71,11 @@ class VDTFiller:
         if not mask.any():
             return frames
         height, width = self.work_size(*mask.shape[1:])
-        made = self._sampled(resized(frames, height, width), _shrunk(mask, height, width), (index, 0), lambda _: None)
+        made = self._sampled(resized(frames, height, width), shrunk(mask, height, width), (index, 0), lambda _: None)
         if made.shape == frames.shape:
             return made
         large = resized(made, *mask.shape[1:])
-        return np.stack([_met(*parts) for parts in zip(large, frames, mask, strict=True)])
+        return np.stack([met(*parts) for parts in zip(large, frames, mask, strict=True)])
 
     def _sampled(self, frames: Frames, mask: Mask, place: tuple[int, int], told: Callable[[float], None]) -> Frames:
         refuse_untrained(mask, self.tasks, self.name)
@@ -95,7 +94,9 @@ def load_filler(folder: Path, sampling: Sampling) -> VDTFiller:
 
     Raises WeightsError for a damaged folder, UsageError for a device or a number format that this machine has not.
     """
-    return VDTFiller(VDTPipeline.from_pretrained(folder).to(*placement(sampling)), name_of(folder), sampling.seed, sampling.steps)
+    return VDTFiller(
+        VDTPipeline.from_pretrained(folder).to(*placement(sampling)), name_of(folder), sampling.seed, sampling.steps or USUAL_STEPS
+    )
 
 
 def work_size(picture: tuple[int, int], size: int) -> tuple[int, int]:
@@ -103,20 +104,3 @@ def work_size(picture: tuple[int, int], size: int) -> tuple[int, int]:
     height, width = picture
     scale = min(1.0, size / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _shrunk(mask: Mask, height: int, width: int) -> Mask:
-    """A mask at a smaller size: a pixel is unknown when any part of it is."""
-    if mask.shape[1:] == (height, width):
-        return mask
-    shares = np.stack([cv2.resize(hole.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for hole in mask])
-    return np.asarray(shares > 0, np.bool_)
-
-
-def _met(made: NDArray[np.uint8], frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """What was made, H W 3, with the difference at the rim of its hole carried smoothly inwards; a wholly unknown frame as it is."""
-    if hole.all() or not hole.any():
-        return made
-    apart = membrane(frame.astype(np.float32) - made, hole)
-    met: NDArray[np.uint8] = np.rint(np.clip(made + apart, 0, 255)).astype(np.uint8)
-    return met

@@ -83,7 +83,7 @@ class Plan:
         family: dict[str, JsonValue] = {"name": self.filler.name, "window": self.filler.window, "reach": self.filler.reach}
         if trained is not None:
             # Trained on, the same folder holds another model.
-            net = next(folder for folder in (trained / "transformer", trained / "net") if folder.is_dir())
+            net = next(folder for folder in (trained / "transformer", trained / "net", trained / "unet") if folder.is_dir())
             family |= {"weights": sha256_of(net), "index": sha256_of(trained / "model_index.json")}
         return {"settings": self.settings.filling(), "family": family, "versions": used}
 

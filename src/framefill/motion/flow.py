@@ -92,7 +92,7 @@ def _residual(first: View, second: View, matrix: Matrix, region: Region, method:
     _drop_noise(flow, here, moved)
     if np.mean(np.abs(flow[~rim_unknown]).max(1) > MOVES) < SHARE:
         return None
-    return membrane(flow, rim_unknown | _departing(flow, rim_unknown))
+    return membrane(flow, rim_unknown | departing(flow, rim_unknown))
 
 
 def _drop_noise(flow: NDArray[np.float32], here: Grey, moved: Grey) -> None:
@@ -105,7 +105,7 @@ def _drop_noise(flow: NDArray[np.float32], here: Grey, moved: Grey) -> None:
     flow[without < with_flow * NO_BETTER + SLACK] = 0
 
 
-def _departing(flow: NDArray[np.float32], unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def departing(flow: NDArray[np.float32], unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Find flow that departs from what dominates around the hole: something that passes by."""
     near = cv2.dilate(unknown.view(np.uint8), np.ones((15, 15), np.uint8)).view(np.bool_)
     rim = near & ~unknown

@@ -100,6 +100,10 @@ def inpaint(
     steps: o.Steps = None,
     device: o.Device = None,
     dtype: o.Dtype = None,
+    fff_mode: o.FFFMode = None,
+    long_video: o.LongVideo = None,
+    guidance: o.Guidance = None,
+    flow: o.Flow = None,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -120,7 +124,8 @@ def inpaint(
         )  # fmt: skip
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), mask=mask, boxes=tuple(box or ()), rule=rule,
-            model=model, sampling=sampling(seed, steps, device, dtype), start=start, end=float("inf") if end is None else end,
+            model=model, sampling=sampling(seed, steps, device, dtype, fff_mode, long_video, guidance, flow),
+            start=start, end=float("inf") if end is None else end,
             roi=optional(parse_roi, roi), preview=preview, codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
         )  # fmt: skip
@@ -152,6 +157,10 @@ def outpaint(
     steps: o.Steps = None,
     device: o.Device = None,
     dtype: o.Dtype = None,
+    fff_mode: o.FFFMode = None,
+    long_video: o.LongVideo = None,
+    guidance: o.Guidance = None,
+    flow: o.Flow = None,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -168,7 +177,8 @@ def outpaint(
 
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), pad=optional(parse_pad, pad), aspect=optional(parse_aspect, aspect),
-            model=model, sampling=sampling(seed, steps, device, dtype), start=start, end=float("inf") if end is None else end,
+            model=model, sampling=sampling(seed, steps, device, dtype, fff_mode, long_video, guidance, flow),
+            start=start, end=float("inf") if end is None else end,
             codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
         )  # fmt: skip

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 
 from framefill.apps.cli.allocator import share_one_heap
 from framefill.apps.cli.progress import Display, showing
-from framefill.families.trained import Sampling
+from framefill.errors import UsageError
+from framefill.families.trained import FFFSampling, Sampling
 from framefill.jobs.between import BetweenSettings, interpolate
 from framefill.jobs.extend import ExtendSettings, MadeRecord, extend
 from framefill.jobs.generate import GenerateSettings, generate
 from framefill.jobs.stereo import StereoSettings, stereo
 
 
-def sampling(seed: int | None, steps: int | None, device: str | None, dtype: str | None) -> Sampling | None:
-    """How a trained net is to be run; None when nothing was asked for, since a model without a net refuses to be asked."""
-    asked = {"seed": seed, "steps": steps, "device": device, "dtype": dtype}
+def sampling(
+    seed: int | None,
+    steps: int | None,
+    device: str | None,
+    dtype: str | None,
+    fff_mode: str | None = None,
+    long_video: str | None = None,
+    guidance: str | None = None,
+    flow: str | None = None,
+) -> Sampling | None:
+    """How a trained net is to be run; None when nothing was asked for, since a model without a net refuses to be asked.
+
+    The last four are for image-to-video nets alone. Raises UsageError for what cannot be meant.
+    """
+    fff = None
+    if any(value is not None for value in (fff_mode, long_video, guidance, flow)):
+        fff = FFFSampling(fff_mode, long_video, None if guidance is None else _scales(guidance), flow)
+    asked = {"seed": seed, "steps": steps, "device": device, "dtype": dtype, "fff": fff}
     given = {name: value for name, value in asked.items() if value is not None}
     return Sampling(**given) if given else None  # type: ignore[arg-type]
 
@@ -55,6 +72,13 @@ def stereo_file(settings: StereoSettings, as_json: bool, quiet: bool) -> None:
         figures = f"{record.frames} frames, {record.rate:.1f} frames/s; depth {record.depth}, holes {record.hole:.2%} by {record.model}"
         display.tell((*record.lines, f"{record.output.name}: {figures}"))
     print(json.dumps(record.summary()) if as_json else record.output, flush=True)
+
+
+def _scales(text: str) -> tuple[float, float]:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)\s*", text)
+    if not match:
+        raise UsageError(f"--guidance is {text!r}, expected two numbers from 0 on such as 1,3")
+    return float(match[1]), float(match[2])
 
 
 def _tell(display: Display, record: MadeRecord) -> None:

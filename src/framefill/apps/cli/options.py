@@ -64,13 +64,29 @@ Report = Annotated[Path | None, Option("--report", metavar="FILE", help="A web p
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=OUT)]
 
 Model = Annotated[
-    str, Option("--model", metavar="NAME|FOLDER", help="The family that fills, or a trained model's folder.", rich_help_panel=RUN)
+    str,
+    Option("--model", metavar="NAME|FOLDER", help="The family that fills, a trained model's folder, or fff:FOLDER.", rich_help_panel=RUN),
 ]
 Seed = Annotated[int | None, Option("--seed", metavar="N", help="Another seed, another result (0).", rich_help_panel=NET)]
-Steps = Annotated[int | None, Option("--steps", metavar="N", help="Evaluations of the net a window (20).", rich_help_panel=NET)]
+Steps = Annotated[
+    int | None, Option("--steps", metavar="N", help="Steps of the sampling of a window (20; fff: the model's own).", rich_help_panel=NET)
+]
 Device = Annotated[str | None, Option("--device", metavar="NAME", help="auto, cpu or cuda.", rich_help_panel=NET)]
 Dtype = Annotated[
     str | None, Option("--dtype", metavar="NAME", help="Numbers of the net: fp32, bf16, fp16 (fp32; on a GPU bf16).", rich_help_panel=NET)
+]
+FFFMode = Annotated[
+    str | None, Option("--fff-mode", metavar="HOW", help="First frame of fff: models: feature, latent or off.", rich_help_panel=NET)
+]
+LongVideo = Annotated[
+    str | None, Option("--long-video", metavar="HOW", help="Long clips by fff: models: blend, chain or keyframe.", rich_help_panel=NET)
+]
+Guidance = Annotated[
+    str | None,
+    Option("--guidance", metavar="MIN,MAX", help="Guidance of fff: models, first frame to last (1,3).", rich_help_panel=NET),
+]
+Flow = Annotated[
+    str | None, Option("--flow", metavar="NAME", help="Motion for fff: models: dis, gmflow or raft (dis).", rich_help_panel=NET)
 ]
 Memory = Annotated[
     str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB; large pictures: more).", rich_help_panel=RUN)
