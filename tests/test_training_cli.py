@@ -19,7 +19,7 @@ from framefill.media.synthetic import make_clip
 from framefill.training.build import build_footage, build_objective, build_trainer, held_out_clips
 from framefill.training.config import TrainConfig, resolve
 from framefill.training.estimate import estimate, kept_bytes
-from framefill.training.presets import get_preset
+from framefill.training.presets import PRESETS, get_preset
 
 SMALL = [
     *("--data.size", "16", "--data.frames", "4", "--data.workers", "0", "--data.procedural-clips", "8"),
@@ -52,7 +52,8 @@ def small(*flags: str) -> TrainConfig:
 def test_without_a_name_the_recipes_are_listed() -> None:
     result = invoke()
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["light", "light-compat", "vdt-tiny", "vdt-s2", "vdt-l2"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [*PRESETS]
+    assert {"light", "vdt-tiny", "fff-svd", "svd-nano"} < {*PRESETS}
 
 
 def test_a_dry_run_prints_settings_parameters_and_memory(tmp_path: Path) -> None:

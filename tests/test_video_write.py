@@ -78,7 +78,7 @@ def test_no_encoder_makes_threads_real_time(tmp_path: Path) -> None:
     with open_video(source) as reader, VideoWriter(tmp_path / "b.mp4", reader, codec="av1") as writer:
         for frame in reader:
             writer.write(frame, frame.rgb)
-            assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {usual}
+            assert {os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir()} == {usual}
 
 
 def test_crf_changes_the_size(tmp_path: Path) -> None:

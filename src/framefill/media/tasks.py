@@ -42,6 +42,27 @@ def inpaint_box(rng: Generator, T: int, H: int, W: int, moving: float = 0.5) -> 
     return _with_a_known_pixel(rng, mask)
 
 
+def moving_box(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """FFF-VDI's rectangle, which always wanders: `inpaint_box` that never stands still."""
+    return inpaint_box(rng, T, H, W, moving=1.0)
+
+
+def static_shape(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """ProPainter's random shape, which stays where it is: a rounded star of 6 to 8 corners, from a third of each side to nearly all."""
+    frame, _ = _shape_somewhere(rng, H, W)
+    return _with_a_known_pixel(rng, np.repeat(frame[None], T, axis=0))
+
+
+def moving_shape(rng: Generator, T: int, H: int, W: int) -> BoolMask:
+    """The same shape on a walk through the frame, whole in every one, at up to 5 pixels a frame to begin with."""
+    mask = np.zeros((T, H, W), np.bool_)
+    _, shape = _shape_somewhere(rng, H, W)
+    h, w = shape.shape
+    for frame, (row, column) in zip(mask, _wander(rng, T, H - h, W - w, speeds=(0, 5)), strict=True):
+        frame[int(row) : int(row) + h, int(column) : int(column) + w] = shape
+    return _with_a_known_pixel(rng, mask)
+
+
 def inpaint_stroke(rng: Generator, T: int, H: int, W: int, moving: float = 0.5) -> BoolMask:
     """1 to 4 brush strokes of 4 to 12 bends, 2-8 % of the shorter side thick; still, or drifting together (probability `moving`)."""
     shorter = min(H, W)
@@ -226,6 +247,9 @@ TASKS: dict[str, MaskSampler] = {
     "inpaint-stroke": inpaint_stroke,
     "inpaint-blob": inpaint_blob,
     "inpaint-object": inpaint_object,
+    "moving-box": moving_box,
+    "static-shape": static_shape,
+    "moving-shape": moving_shape,
     "dust": dust,
     "text": text,
     "stereo": stereo,
@@ -329,11 +353,35 @@ def _paste(frame: BoolMask, sheet: BoolMask, top: int, left: int) -> None:
     frame[above:below, before:after] |= sheet[above - top : below - top, before - left : after - left]
 
 
-def _wander(rng: Generator, T: int, rows: int, columns: int) -> Path:
-    """FFF-VDI's walk, T 2: from anywhere in 0..rows, 0..columns at 1-3 pixels a frame, speed and angle drifting, back at the edges."""
+def _shape_somewhere(rng: Generator, H: int, W: int) -> tuple[BoolMask, BoolMask]:
+    """A closed curve of cubic Bezier pieces, filled: in its place in a frame H W, and alone in its box h w, which it touches on all sides.
+
+    Every corner and every point between two has a distance of its own from the middle, 1 - r to 1 + r with r of 0.6, 0.7 or 0.8.
+    """
+    height, width = _integer(rng, max(1, H // 3), max(1, H - 1)), _integer(rng, max(1, W // 3), max(1, W - 1))
+    corners, roughness = _integer(rng, 6, 8), rng.choice((0.6, 0.7, 0.8))
+    angles = np.linspace(0, 2 * np.pi, 3 * corners, endpoint=False)
+    radii = 1 + roughness * rng.uniform(-1, 1, size=angles.size)
+    points = np.stack([np.sin(angles), np.cos(angles)], axis=1) * radii[:, None]  # row, column
+    pieces = np.concatenate([points, points[:1]])
+    t = np.linspace(0, 1, 16, endpoint=False)[:, None]
+    basis = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)  # 16 4
+    outline = np.concatenate([basis @ pieces[3 * corner : 3 * corner + 4] for corner in range(corners)])
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    scaled = (outline - low) / (high - low) * (height - 1, width - 1)
+    shape = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(shape, [scaled[:, ::-1].round().astype(np.int32)], 1)
+    top, left = _integer(rng, 0, H - height), _integer(rng, 0, W - width)
+    frame = np.zeros((H, W), np.bool_)
+    frame[top : top + height, left : left + width] = shape
+    return _with_a_known_pixel(rng, frame), shape.view(np.bool_)
+
+
+def _wander(rng: Generator, T: int, rows: int, columns: int, speeds: tuple[float, float] = (1, 3)) -> Path:
+    """FFF-VDI's walk, T 2: from anywhere in 0..rows, 0..columns, at `speeds` (pixels a frame) first; both drift, it turns at the edges."""
     limit = np.array([rows, columns], np.float64)
     point = rng.uniform((0, 0), limit + 1e-9)
-    speed, angle = rng.uniform(1, 3), rng.uniform(0, 2 * np.pi)
+    speed, angle = rng.uniform(*speeds), rng.uniform(0, 2 * np.pi)
     path = np.zeros((T, 2))
     for t in range(T):
         path[t] = point

@@ -359,15 +359,19 @@ def _ordinary_threads() -> Iterator[None]:
         return
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     tasks = Path("/proc/self/task")
-    before = set(os.listdir(tasks)) if tasks.is_dir() else set()
+    before = _names_in(tasks)
     try:
         yield
     finally:
-        begun = set(os.listdir(tasks)) - before if tasks.is_dir() else set()
-        for thread in (0, *map(int, begun)):
+        for thread in (0, *map(int, _names_in(tasks) - before)):
             with contextlib.suppress(OSError):
                 if os.sched_getscheduler(thread) != policy:
                     os.sched_setscheduler(thread, policy, parameters)
+
+
+def _names_in(folder: Path) -> set[str]:
+    """The names of what lies in a folder, none where there is no such folder."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _save_still(image: Image.Image, path: Path, suffix: str) -> None:

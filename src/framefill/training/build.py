@@ -31,7 +31,7 @@ from framefill.training.card import Provenance, Source
 from framefill.training.config import ModelConfig, TrainConfig
 from framefill.training.config_checks import check_options, comes_again
 from framefill.training.cuts import cutting_by
-from framefill.training.dataflow import ClipLoader, Order, draw_seed
+from framefill.training.dataflow import Beside, ClipLoader, Order, draw_seed
 from framefill.training.hard import HardExamples
 from framefill.training.light_losses import WithMotion
 from framefill.training.objective import Bound, MaskObjective, Noise, Objective
@@ -78,7 +78,16 @@ def build_loader(config: TrainConfig, footage: Footage, order: Order | None = No
     """Return the loader of the clips that are trained on, each once an epoch or in another `order`."""
     pin = torch.cuda.is_available() and config.compute.device == "auto"
     clips = WithMotion(footage.train) if config.model.family == "light" and config.loss.warp else footage.train
-    return ClipLoader(clips, config.run.seed, config.data.workers, pin, order)
+    return ClipLoader(clips, config.run.seed, config.data.workers, pin, order, beside=_beside(config))
+
+
+def _beside(config: TrainConfig) -> Beside | None:
+    """What the loader's workers make of a clip beside it."""
+    if config.model.family != "fff":
+        return None
+    from framefill.training.fff_build import beside
+
+    return beside(config)
 
 
 def build_footage(config: TrainConfig) -> Footage:
@@ -87,15 +96,15 @@ def build_footage(config: TrainConfig) -> Footage:
     if data.records:
         return _recorded(config)
     if not data.manifest:
-        made = SyntheticDataset(data.procedural_clips, data.frames, data.size, seed)
-        unseen = SyntheticDataset(max(1, config.validate.clips), data.frames, data.size, draw_seed(seed, HELD_OUT))
+        made = SyntheticDataset(data.procedural_clips, data.frames, data.shape, seed)
+        unseen = SyntheticDataset(max(1, config.validate.clips), data.frames, data.shape, draw_seed(seed, HELD_OUT))
         return Footage(made, unseen, Provenance("Procedural clips made by framefill's own `media.synthetic`; no footage of any camera."))
     clips = read_manifest(manifest_of(config))
     own = [clip for clip in clips if clip.split == data.eval_split]
-    held = ClipDataset(own, data.frames, data.size, data.fps, seed, split=None, sampling="strided") if own else None
+    held = ClipDataset(own, data.frames, data.shape, data.fps, seed, split=None, sampling="strided") if own else None
     footage, words = _trained_on(config, clips), "Footage, by the manifest of the run:"
     if data.procedural:
-        footage = MixedDataset(footage, SyntheticDataset(made_beside(len(footage), data.procedural), data.frames, data.size, seed))
+        footage = MixedDataset(footage, SyntheticDataset(made_beside(len(footage), data.procedural), data.frames, data.shape, seed))
         words = f"Procedural clips made by framefill's own `media.synthetic` (share {data.procedural:g}), and footage, by the manifest:"
     return Footage(footage, held, Provenance(words, sources_of(clips)))
 
@@ -109,7 +118,7 @@ def manifest_of(config: TrainConfig) -> Path:
     with PartialState(cpu=config.compute.device == "cpu").main_process_first():
         if not scanned.exists():
             cutting, _ = cutting_by("auto")
-            filters = Filters(min_frames=config.data.frames, min_side=min(64, config.data.size))
+            filters = Filters(min_frames=config.data.frames, min_side=min(64, *config.data.shape))
             scan(ScanSettings(given, cutting=cutting, filters=filters), scanned)
     return scanned
 
@@ -127,10 +136,10 @@ def held_out_clips(config: TrainConfig, footage: Footage) -> list[HeldOut]:
 def _trained_on(config: TrainConfig, clips: list[Clip]) -> Clips:
     data, seed = config.data, config.run.seed
     if data.shards:
-        return ShardDataset(data.shards, data.frames, data.size, seed, flip=data.flip, zoom=data.zoom)
+        return ShardDataset(data.shards, data.frames, data.shape, seed, flip=data.flip, zoom=data.zoom)
     if data.latents:
         return LatentDataset(clips, _latents(config), data.frames, data.fps, seed)
-    return ClipDataset(clips, data.frames, data.size, data.fps, seed, split="train", flip=data.flip, zoom=data.zoom)
+    return ClipDataset(clips, data.frames, data.shape, data.fps, seed, split="train", flip=data.flip, zoom=data.zoom)
 
 
 def with_own_tasks(config: TrainConfig) -> TrainConfig:
@@ -199,7 +208,7 @@ def _latents(config: TrainConfig) -> LatentCache:
         raise UsageError(
             f"data.latents serves tasks of whole frames only, not {', '.join(parts)}; set tasks.{parts[0]} to 0, or encode as you go"
         )
-    return cache_for(config.data.latents, config.model.codec, config.data.size)
+    return cache_for(config.data.latents, config.model.codec, config.data.shape)
 
 
 def _vdt(config: TrainConfig) -> Objective:
@@ -214,7 +223,7 @@ def _vdt(config: TrainConfig) -> Objective:
         codec, prior = _codec(model.codec), model.prior
         process = Process(model.process, sigma_data=model.sigma_data)
         net = _new_vdt(model, codec, config.run.seed)
-    pipeline = VDTPipeline(net, process, codec, tasks, window=data.frames, size=data.size, prior=prior)
+    pipeline = VDTPipeline(net, process, codec, tasks, window=data.frames, size=min(data.shape), prior=prior)
     objective = config.objective
     density = partial(process.draw, density=objective.density, mean=objective.density_mean, std=objective.density_std)
     noise = Noise(density, partial(WEIGHTS[objective.weight], process), objective.per_frame_noise)
@@ -246,7 +255,19 @@ def _light(config: TrainConfig) -> Objective:
     return light_objective(config)
 
 
-FAMILIES: dict[str, Callable[[TrainConfig], Objective]] = {"vdt": _vdt, "light": _light}
+def _fff(config: TrainConfig) -> Objective:
+    from framefill.training.fff_build import fff_objective
+
+    return fff_objective(config)
+
+
+def _svd_vae(config: TrainConfig) -> Objective:
+    from framefill.training.vae_objective import vae_objective
+
+    return vae_objective(config)
+
+
+FAMILIES: dict[str, Callable[[TrainConfig], Objective]] = {"vdt": _vdt, "light": _light, "fff": _fff, "svd-vae": _svd_vae}
 
 
 def _new_vdt(model: ModelConfig, codec: Codec, seed: int) -> VDT:

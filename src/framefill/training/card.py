@@ -43,11 +43,12 @@ def write_card(folder: Path, config: TrainConfig, objective: Objective, progress
         _front(config, provenance),
         f"# {config.run.name}\n",
         f"A {config.model.family} network of {trained:,} trained parameters that fills what a mask marks in clips of {config.data.frames} "
-        f"frames of {config.data.size}x{config.data.size} pixels. It was trained on these tasks only:\n",
+        f"frames of {config.data.shape[1]}x{config.data.shape[0]} pixels. It was trained on these tasks only:\n",
         _tasks(config, objective),
         "## Training\n",
         f"{progress.samples:,} clips seen in {progress.seconds / 60:.0f} minutes of training with framefill {__version__} and "
         f"torch {torch.__version__}. Saved are {_which_weights(config)}.\n",
+        _began_from(config),
         _last_numbers(folder),
         "## Data\n",
         _data(provenance),
@@ -96,6 +97,15 @@ def _which_weights(config: TrainConfig) -> str:
     if config.ema.kind == "half-life":
         return f"the weights' average with a half-life of {config.ema.half_life:,.0f} samples"
     return "the weights themselves"
+
+
+def _began_from(config: TrainConfig) -> str:
+    """What a run went on from, where it did: its licence goes along."""
+    if not config.model.start:
+        return ""
+    start = Path(config.model.start)
+    name = start.parent.name if start.name == "model" else start.name  # runs/NAME/model
+    return f"It went on from the weights of {name}; their licence holds for these too.\n"
 
 
 def _last_numbers(folder: Path) -> str:

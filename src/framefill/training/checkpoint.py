@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from accelerate.utils.constants import FSDP_MODEL_NAME
@@ -147,9 +148,9 @@ def reconstruct_average(folder: Path, wanted: Moment) -> dict[str, Tensor]:
     return reconstruct(stored, wanted)
 
 
-def averages_of(module: nn.Module, profiles: Sequence[Profile]) -> list[Average]:
-    """Return an average of the module's weights under each profile."""
-    return [Average(module, profile) for profile in profiles]
+def averages_of(module: nn.Module, profiles: Sequence[Profile], device: torch.device | None = None) -> list[Average]:
+    """Return an average of the module's weights under each profile, where they lie or on `device`."""
+    return [Average(module, profile, device) for profile in profiles]
 
 
 def save_batch(file: Path, batches: Sequence[Mapping[str, Tensor]]) -> None:

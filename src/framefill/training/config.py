@@ -43,7 +43,8 @@ class DataConfig:
     shards: str = ""  # a folder made by `framefill data shard`: trained on in place of the manifest's own files
     latents: str = ""  # a folder made by `framefill data cache` with the model's codec: read in place of pixels
     frames: int = 16
-    size: int = 64
+    size: int = 64  # pixels a side, of clips that are no squares the height
+    width: int = 0  # 0 = as size
     fps: float | None = None  # None = the clip's own
     flip: float = 0.5  # the share of clips that are mirrored; 0 where left and right matter
     zoom: float = 1.0  # clips are cut out of pictures that are up to so many times larger than they: 1 = as much of the picture as fits
@@ -55,6 +56,11 @@ class DataConfig:
     hard: bool | None = False
     hard_history: int = 4  # the last losses of a clip that count for its chance
     eval_split: Literal["val", "test"] = "val"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the clips."""
+        return self.size, self.width or self.size
 
 
 @dataclass(frozen=True)
@@ -115,10 +121,32 @@ class AdversaryConfig:
 
 
 @dataclass(frozen=True)
+class FffConfig:
+    """Family fff: what of an image-to-video net is trained to fill, and what it is told (FFF-VDI, arXiv 2408.11402)."""
+
+    # release: the refiner and the temporal transformers; lora: low-rank updates of the attention, and the refiner where there is one
+    train: Literal["release", "refiner", "temporal", "all", "lora"] = "release"
+    # What it is shown: its clip with the hole grey (masked), or one frame for all (first), which is what image-to-video nets are made with.
+    shown: Literal["masked", "first"] = "masked"
+    refiner: bool = True  # features of later frames flow into earlier ones along the motion, at the net's entrance
+    flow: Literal["dis", "raft", "gmflow"] = "dis"  # what finds the motion, on frames whose hole is blanked
+    condition_mean: float = -3.0  # ln of the noise on what is shown: mean and deviation
+    condition_std: float = 0.5
+    dropout: float = 0.1  # of clips, each: without the picture's token, without what is shown, without both
+    fps: float = 7.0  # the rate and
+    motion: int = 127  # the amount of motion that the net is told, in training as when it fills
+    lora_rank: int = 16
+    lora_alpha: int = 16  # the update counts alpha / rank
+    frozen: Literal["fp32", "bf16", "fp16"] = "fp32"  # in what weights that are not trained are kept; half takes half of the memory
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """The optimiser and its schedule."""
 
-    kind: Literal["adamw", "adam", "sgd", "lion", "muon", "schedule-free", "schedule-free-sgd", "schedule-free-radam"] = "adamw"
+    kind: Literal[
+        "adamw", "adamw-8bit", "adam", "sgd", "lion", "muon", "schedule-free", "schedule-free-sgd", "schedule-free-radam"
+    ] = "adamw"  # fmt: skip
     lr: float = 3e-4
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
@@ -155,6 +183,7 @@ class ComputeConfig:
     checkpointing: bool = False  # compute activations again in the backward pass
     device: Literal["auto", "cpu"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"  # of several processes: each has all the weights, or a part of them
+    offload: bool = False  # what the optimiser and the averages remember lies in the machine's own memory, and so do idle frozen nets
 
 
 @dataclass(frozen=True)
@@ -192,6 +221,7 @@ class TrainConfig:
     tasks: dict[str, float] = field(default_factory=dict)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    fff: FffConfig = field(default_factory=FffConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)

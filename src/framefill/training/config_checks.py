@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 Range = tuple[str, object, bool, str]  # path, value, whether it is fine, what is expected
 # What a family has no use for: a section, or a key of one.
 UNUSED = {
-    "vdt": ("loss", "adversary", "data.hard", "data.records"),
+    "vdt": ("loss", "adversary", "data.hard", "data.records", "fff"),
     "light": (
-        "model.codec", "model.prior", "model.process", "model.sigma_data", "data.latents", "objective.density", "objective.density_mean",
-        "objective.density_std", "objective.weight", "objective.per_frame_noise",
+        "fff", "model.codec", "model.prior", "model.process", "model.sigma_data", "data.latents", "objective.density",
+        "objective.density_mean", "objective.density_std", "objective.weight", "objective.per_frame_noise",
+    ),
+    "fff": (
+        "loss", "adversary", "data.hard", "data.latents", "model.prior", "model.process", "model.sigma_data", "objective.per_frame_noise",
+    ),
+    "svd-vae": (
+        "loss", "adversary", "fff", "data.hard", "data.latents", "data.records", "model.prior", "model.process", "model.sigma_data",
+        "objective",
     ),
 }  # fmt: skip
 
@@ -29,7 +36,7 @@ def check(config: TrainConfig) -> None:
     for path, value, fine, expected in (*_times(config), *_numbers(config)):
         if not fine:
             raise UsageError(f"{path} is {value}, expected {expected}")
-    for conflict in (*_about_family(config), *_about_data(config), *_about_optimiser(config)):
+    for conflict in (*_about_family(config), *_about_data(config), *_about_optimiser(config), *_about_fff(config)):
         raise UsageError(conflict)
     if any(share < 0 for share in config.tasks.values()) or (config.tasks and not any(config.tasks.values())):
         raise UsageError(f"tasks are {config.tasks}, expected shares of 0 or more, at least one above 0")
@@ -67,16 +74,23 @@ def _times(config: TrainConfig) -> Iterator[Range]:
 
 
 def _numbers(config: TrainConfig) -> Iterator[Range]:
-    data, objective, loss, optim, adversary = config.data, config.objective, config.loss, config.optim, config.adversary
+    data, objective, loss, optim, adversary, fff = config.data, config.objective, config.loss, config.optim, config.adversary, config.fff
     patch = objective.mask_patch
     yield "data.frames", data.frames, data.frames > 0, "1 or more"
     yield "data.size", data.size, data.size > 0, "1 or more pixels"
+    yield "data.width", data.width, data.width >= 0, "0, for as much as data.size, or the width in pixels"
     yield "data.flip", data.flip, 0 <= data.flip <= 1, "0 to 1"
     yield "data.zoom", data.zoom, data.zoom >= 1, "1 or more"
     yield "data.procedural", data.procedural, 0 <= data.procedural < 1, "0 to below 1; without a manifest all clips are procedural"
     yield "data.workers", data.workers, data.workers >= 0, "0 or more"
     yield "data.hard_history", data.hard_history, data.hard_history > 0, "1 or more"
-    yield "objective.mask_patch", patch, patch > 0 and data.size % patch == 0, f"a divisor of data.size {data.size}"
+    fits = patch > 0 and not any(side % patch for side in data.shape)
+    yield (
+        "objective.mask_patch",
+        patch,
+        fits,
+        f"a divisor of data.size {data.size}" + (f" and data.width {data.width}" if data.width else ""),
+    )
     yield "objective.per_frame_noise", objective.per_frame_noise, 0 <= objective.per_frame_noise <= 1, "0 to 1"
     for name, weight in asdict(loss).items():
         if isinstance(weight, float):
@@ -87,6 +101,12 @@ def _numbers(config: TrainConfig) -> Iterator[Range]:
     yield "adversary.frames", adversary.frames, adversary.frames >= 0, "0 or more"
     yield "adversary.weight", adversary.weight, adversary.weight > 0, "above 0; adversary.kind none trains without"
     yield "adversary.lr", adversary.lr, adversary.lr > 0, "above 0"
+    yield "fff.dropout", fff.dropout, 0 <= fff.dropout <= 1 / 3, "0 to a third: three kinds of it exclude each other"
+    yield "fff.condition_std", fff.condition_std, fff.condition_std >= 0, "0 or more"
+    yield "fff.fps", fff.fps, fff.fps >= 1, "1 or more"
+    yield "fff.motion", fff.motion, 0 <= fff.motion <= 255, "0 to 255"
+    yield "fff.lora_rank", fff.lora_rank, fff.lora_rank > 0, "1 or more"
+    yield "fff.lora_alpha", fff.lora_alpha, fff.lora_alpha > 0, "1 or more"
     yield "optim.lr", optim.lr, optim.lr > 0, "above 0"
     yield "optim.final", optim.final, 0 <= optim.final <= 1, "0 to 1"
     yield "optim.decay", optim.decay, 0 < optim.decay <= 1, "above 0 and up to 1"
@@ -108,6 +128,8 @@ def _about_family(config: TrainConfig) -> Iterator[str]:
 
 def _about_data(config: TrainConfig) -> Iterator[str]:
     data = config.data
+    if data.records and data.width:
+        yield "data.records are cut as squares of data.size; leave data.width out"
     if data.records and (data.manifest or data.shards or data.latents or data.procedural):
         yield "data.records holds the clips and their masks; give no data.manifest, shards, latents or procedural beside it"
     if data.hard and not comes_again(data):
@@ -120,6 +142,20 @@ def _about_data(config: TrainConfig) -> Iterator[str]:
         yield "data.shards and data.latents are both given; give one of them"
     if data.latents and config.model.prior != "none":
         yield f"model.prior {config.model.prior} guesses from pixels, which data.latents does not hold; set model.prior to none"
+
+
+def _about_fff(config: TrainConfig) -> Iterator[str]:
+    fff, compute = config.fff, config.compute
+    if fff.frozen not in ("fp32", compute.precision):
+        yield f"fff.frozen {fff.frozen} goes with compute.precision {fff.frozen}, which is {compute.precision}; set them alike"
+    if fff.frozen != "fp32" and compute.parallel == "fsdp":
+        yield f"compute.parallel fsdp splits weights of one kind; leave fff.frozen at fp32, which fsdp makes {fff.frozen} where it computes"
+    if fff.shown == "first" and fff.refiner:
+        yield "fff.shown first hides nothing that a refiner could fill; set fff.refiner false, and fff.train all or temporal"
+    if fff.train == "refiner" and not fff.refiner:
+        yield "fff.train refiner and fff.refiner false exclude each other; set one of them otherwise"
+    if compute.offload and (compute.parallel == "fsdp" or config.optim.kind not in ("adamw", "adamw-8bit")):
+        yield "compute.offload keeps what adamw or adamw-8bit remembers of whole weights; set one of them, and compute.parallel ddp"
 
 
 def _about_optimiser(config: TrainConfig) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
@@ -25,6 +25,7 @@ from framefill.data.dataset import Clips
 from framefill.errors import FramefillError, JobError, UsageError
 
 Batch: TypeAlias = "dict[str, Tensor]"
+Beside: TypeAlias = "Callable[[int, Batch], Batch]"  # (position, sample) -> what a worker makes of it beside
 CARRIED = ("video", "mask", "task", "latents", "flow", "visible")  # what a sample is made of, where its item has it
 LOST = "DataLoader worker (pid"  # how torch begins when a worker is gone
 
@@ -109,13 +110,16 @@ class EveryOnce:
 class ClipLoader:
     """Batches of a clip data set, decoded in `workers` processes: its items stacked, with `position` and `index` (the item), int64 B.
 
-    order: which item is shown when; None shows each once an epoch.
+    order: which item is shown when; None shows each once an epoch. beside: what is made of a sample in the worker that reads it, by its
+    position; it has to be a pure function, and one that can be pickled.
     """
 
-    def __init__(self, clips: Clips, seed: int, workers: int = 0, pin: bool = False, order: Order | None = None) -> None:
+    def __init__(
+        self, clips: Clips, seed: int, workers: int = 0, pin: bool = False, order: Order | None = None, *, beside: Beside | None = None
+    ) -> None:
         if len(clips) == 0:
             raise UsageError("the data set has no clips; look at its manifest and split with: framefill data check")
-        self._line = _Line(clips)
+        self._line = _Line(clips, beside)
         self._order = order or EveryOnce(seed, len(clips))
         self._workers = workers
         self._pin = pin
@@ -180,8 +184,9 @@ def draw_seed(*numbers: int) -> int:
 class _Line(Dataset["Batch | Exception"]):
     """The endless line of samples, by place."""
 
-    def __init__(self, clips: Clips) -> None:
+    def __init__(self, clips: Clips, beside: Beside | None) -> None:
         self._shared = clips
+        self._beside = beside
         self._own: Clips | None = None
         self._epoch = -1
 
@@ -201,6 +206,8 @@ class _Line(Dataset["Batch | Exception"]):
             self._own.set_epoch(place.epoch)
         item = self._own[place.item]
         kept = {key: value for key in CARRIED if isinstance(value := item.get(key), Tensor)}
+        if self._beside is not None:
+            kept |= self._beside(place.position, kept)
         return {**kept, "position": torch.tensor(place.position), "index": torch.tensor(place.item)}
 
 

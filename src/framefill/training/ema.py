@@ -94,11 +94,11 @@ def width_of(gamma: float) -> float:
 
 
 class Average:
-    """The average of a module's trainable parameters under one profile, in float32, on the parameters' own device."""
+    """The average of a module's trainable parameters under one profile, in float32, on the parameters' own device or on `device`."""
 
-    def __init__(self, module: nn.Module, profile: Profile) -> None:
+    def __init__(self, module: nn.Module, profile: Profile, device: torch.device | None = None) -> None:
         self.profile = profile
-        self.weights = {name: p.detach().to(torch.float32, copy=True) for name, p in trainable(module).items()}
+        self.weights = {name: p.detach().to(device, torch.float32, copy=True) for name, p in trainable(module).items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module, samples: int, step: int) -> None:
@@ -106,7 +106,7 @@ class Average:
         keep = self.profile.decay(samples, step)
         now = trainable(module)
         averages = list(self.weights.values())
-        torch._foreach_lerp_(averages, [now[name].detach().to(torch.float32) for name in self.weights], 1 - keep)
+        torch._foreach_lerp_(averages, [now[name].detach().to(own.device, torch.float32) for name, own in self.weights.items()], 1 - keep)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

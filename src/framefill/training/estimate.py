@@ -30,6 +30,8 @@ class Estimate:
     averages: int
     activations: int
     split: bool  # between processes, all but the activations
+    operations: float = 0.0  # floating-point ones of one process in the whole run; 0 = not counted
+    rate: float = 0.0  # of them in a second, of this machine's matrix products
 
     @property
     def total(self) -> int:
@@ -37,14 +39,22 @@ class Estimate:
         return self.weights + self.gradients + self.optimizer + self.averages + self.activations
 
     def lines(self) -> list[str]:
-        """Say it in lines."""
+        """Say it in lines, a last one of the time where operations were counted."""
         parts = ("weights", "gradients", "optimizer", "averages", "activations")
         detail = ", ".join(f"{part} {getattr(self, part) / MIB:,.0f}" for part in parts)
         lines = [
             f"parameters: {self.trained:,} trained, {self.frozen:,} frozen",
             f"memory for one device: about {self.total / MIB:,.0f} MiB ({detail})",
         ]
-        return [*lines, "compute.parallel fsdp: all but the activations is divided by the number of processes"] if self.split else lines
+        if self.split:
+            lines.append("compute.parallel fsdp: all but the activations is divided by the number of processes")
+        if self.operations:
+            hours = self.operations / self.rate / 3600
+            lines.append(
+                f"time: {self.operations:.2g} operations a device; at the {self.rate / 1e12:.3g} TFLOP/s that this machine's matrices "
+                f"are multiplied at now, {hours:,.1f} hours: a net reaches less of it, so expect more"
+            )
+        return lines
 
 
 def estimate(config: TrainConfig, objective: Objective, world: int = 1) -> Estimate:

@@ -166,6 +166,31 @@ class Noise:
     per_frame: float = 0.0
 
 
+@dataclass(frozen=True)
+class MaskDraws:
+    """Which task a position has, and its mask: pure functions of (seed, position), wherever they are drawn.
+
+    tasks: shares by name; patch: the side in pixels of the cells that are known or unknown as a whole.
+    """
+
+    tasks: Mapping[str, float]
+    seed: int
+    patch: int
+
+    def rng(self, position: int, draw: int) -> np.random.Generator:
+        """Return the generator of one of a position's draws."""
+        return np.random.default_rng([self.seed, position, draw])
+
+    def task(self, position: int) -> str:
+        """Return the task of a position."""
+        shares = np.array(list(self.tasks.values()))
+        return list(self.tasks)[int(self.rng(position, TASK).choice(len(shares), p=shares / shares.sum()))]
+
+    def mask(self, position: int, task: str, size: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """Return the mask bool T H W of a position whose task is known. Raises UsageError for a patch that does not divide H, W."""
+        return task_mask(task, self.rng(position, MASK), size, self.patch)
+
+
 class NetObjective(Objective):
     """What objectives of one network inside a pipeline share: tasks and masks drawn by position, saving, splitting, compiling.
 
@@ -186,6 +211,7 @@ class NetObjective(Objective):
         self._fill = fill
         self._seed = seed
         self._patch = patch
+        self._draws = MaskDraws(self.tasks, seed, patch)
         self._empty_net: Callable[[], nn.Module] | None = None
 
     def fill(self, video: Frames, mask: NDArray[np.bool_], steps: int, seed: int) -> Frames:
@@ -232,21 +258,17 @@ class NetObjective(Objective):
 
     def mask_of(self, position: int, T: int, H: int, W: int) -> tuple[str, NDArray[np.bool_]]:
         """Draw the task of a position and its mask bool T H W, on cells of `patch` pixels."""
-        name = self._task(position)
-        return name, task_mask(name, self._rng(position, MASK), (T, H, W), self._patch)
+        name = self._draws.task(position)
+        return name, self._draws.mask(position, name, (T, H, W))
 
     def _rng(self, position: int, draw: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, position, draw])
-
-    def _task(self, position: int) -> str:
-        shares = np.array(list(self.tasks.values()))
-        return list(self.tasks)[int(self._rng(position, TASK).choice(len(shares), p=shares / shares.sum()))]
+        return self._draws.rng(position, draw)
 
     def _tasks_of(self, batch: Batch, positions: Sequence[int]) -> list[str]:
         """Return each sample's task: the batch's own `task`, by number, else drawn by its position."""
         if "task" in batch:
             return [list(self.tasks)[int(number)] for number in batch["task"]]
-        return [self._task(position) for position in positions]
+        return [self._draws.task(position) for position in positions]
 
     def _masks(self, tasks: Sequence[str], positions: Sequence[int], shape: torch.Size, patch: int) -> Tensor:
         """Draw each sample's mask: float B T 1 H W, 1 = unknown."""
@@ -285,7 +307,7 @@ class MaskObjective(NetObjective, Generic[Ready]):
         self._pipeline: Pipeline[Ready] = pipeline
         self._noise = noise
         self._bound = bound
-        self._edges = _quartiles(noise.density)
+        self._edges = quartiles(noise.density)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss`, and (sum, count) of the samples' losses by `task/NAME` and by quarter of the noise levels `sigma/A-B`."""
@@ -379,7 +401,7 @@ def sum_and_count(losses: Tensor, chosen: Tensor) -> Tensor:
     return torch.stack([torch.where(chosen, losses, 0.0).sum(), chosen.sum().to(losses.dtype)])
 
 
-def _quartiles(density: Density) -> list[float]:
+def quartiles(density: Density) -> list[float]:
     """Return the edges that cut the noise levels into quarters of equal probability; the outer ones are open."""
     drawn = density((4096,), torch.Generator().manual_seed(0)).double()
     inner = torch.quantile(drawn, torch.linspace(0, 1, QUARTERS + 1, dtype=torch.float64)).tolist()

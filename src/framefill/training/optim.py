@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,13 +17,16 @@ from torch.optim import Optimizer
 
 from framefill.errors import UsageError
 from framefill.training.config import AdversaryConfig, OptimConfig
+from framefill.training.eight_bit import BLOCK, AdamW8bit, kept_in_eight_bits
 from framefill.training.ema import trainable
+from framefill.training.offload import Offloaded
 
 
-def build_optimizers(module: nn.Module, config: OptimConfig) -> list[Optimizer]:
+def build_optimizers(module: nn.Module, config: OptimConfig, offload: bool = False) -> list[Optimizer]:
     """Return the optimisers of a module's trainable parameters: one, or for Muon two (matrices; everything else by AdamW).
 
-    Vectors (biases, norms) get no weight decay. Raises UsageError for schedule-free without its package.
+    offload: keep what it remembers in the machine's memory (`training.offload`), for one optimiser. Vectors (biases, norms) get no weight
+    decay. Raises UsageError for schedule-free without its package.
     """
     parameters = trainable(module)
     if not parameters:
@@ -30,6 +34,8 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> list[Optimizer]:
     if config.kind == "muon":
         hidden = _hidden_matrices(module)
         return [_muon(list(hidden.values()), config), _adamw([p for name, p in parameters.items() if name not in hidden], config)]
+    if offload:
+        return [Offloaded(_groups(parameters.values(), config), partial(_of_groups, config))]
     return [PLAIN[config.kind](parameters.values(), config)]
 
 
@@ -97,14 +103,22 @@ def _cosine(final: float, done: float) -> float:
 
 
 def state_bytes(module: nn.Module, config: OptimConfig) -> int:
-    """Return the bytes of optimiser state, float32: two moments a weight; one for Muon's matrices, Lion and SGD."""
+    """Return the bytes of optimiser state: two float32 moments a weight; one for Muon's matrices, Lion and SGD; 8 bits where asked for."""
     parameters = trainable(module)
+    if config.kind == "adamw-8bit":
+        return sum(p.numel() * 2 + 8 * -(-p.numel() // BLOCK) if kept_in_eight_bits(p) else p.numel() * 8 for p in parameters.values())
     one_moment = _hidden_matrices(module) if config.kind == "muon" else parameters if config.kind in ("lion", "sgd") else {}
     return sum(p.numel() * (4 if name in one_moment else 8) for name, p in parameters.items())
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
-    return torch.optim.AdamW(_groups(parameters, config), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    return _of_groups(config, _groups(parameters, config))
+
+
+def _of_groups(config: OptimConfig, groups: list[dict[str, object]]) -> Optimizer:
+    if config.kind == "adamw-8bit":
+        return AdamW8bit(groups, config.lr, config.betas, config.eps)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def _muon(matrices: list[nn.Parameter], config: OptimConfig) -> Optimizer:
@@ -147,6 +161,7 @@ def _schedule_free(parameters: Iterable[nn.Parameter], config: OptimConfig) -> O
 
 PLAIN: dict[str, Callable[[Iterable[nn.Parameter], OptimConfig], Optimizer]] = {  # one optimiser for all
     "adamw": _adamw,
+    "adamw-8bit": _adamw,
     "adam": _adam,
     "sgd": _sgd,
     "lion": _lion,

@@ -11,6 +11,7 @@ from framefill.training.config import (
     ComputeConfig,
     DataConfig,
     EmaConfig,
+    FffConfig,
     LogConfig,
     LossConfig,
     ModelConfig,
@@ -108,9 +109,9 @@ def light() -> TrainConfig:
         # L1 alone first, which rewards blur; what looks right from the middle on.
         loss=LossConfig(
             l1=1.0, gradient=0.5, temporal=0.2, smoothness=0.01, rim=0.1, warp=0.1,
-            lpips=0.2, lpips_frames=2, lpips_from=100_000, perceptual=eye_here(),
+            lpips=0.3, lpips_frames=2, lpips_size=64, lpips_from=100_000, perceptual=eye_here(),
         ),
-        optim=OptimConfig(kind="adamw", lr=5e-4, betas=(0.9, 0.99), warmup=1_600, schedule="cosine", final=0.02),
+        optim=OptimConfig(kind="muon", lr=2e-3, warmup=1_600, schedule="cosine", final=0.05),
         ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05)),
         log=LogConfig(metrics_every=160, curves_every=1_600, save_every=1_600, validate_every=8_000, sample_every=8_000),
         validate=ValidateConfig(clips=4, steps=1, metrics=_measures()),
@@ -136,6 +137,84 @@ def light_compat() -> TrainConfig:
     )  # fmt: skip
 
 
+# FFF-VDI's paper: half of the shapes stand still, half move (as told of it elsewhere); its release trains on moving boxes alone.
+FFF_HOLES = {"static-shape": 0.35, "moving-shape": 0.35, "moving-box": 0.2, "inpaint-object": 0.1}
+
+
+def fff_svd() -> TrainConfig:
+    """Stable Video Diffusion learns to fill holes, FFF-VDI's recipe mended: --model.start SVD-FOLDER, for several large GPUs."""
+    return TrainConfig(
+        run=RunConfig(name="fff-svd", samples=800_000, batch=8, micro_batch=1, seed=123),  # 100,000 steps on 8 GPUs
+        data=DataConfig(frames=25, size=256, width=512, workers=8),
+        model=ModelConfig(family="fff", net="svd-xt"),
+        tasks=dict(FFF_HOLES),
+        objective=ObjectiveConfig(density="log-normal", density_mean=0.7, density_std=1.6, weight="uniform", mask_patch=1),
+        fff=FffConfig(),
+        optim=OptimConfig(lr=1e-5, betas=(0.9, 0.999), weight_decay=0.01, warmup=4_000, schedule="constant", clip=1.0),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10,)),
+        compute=ComputeConfig(precision="bf16", checkpointing=True),
+        log=LogConfig(metrics_every=80, curves_every=8_000, save_every=8_000, validate_every=8_000, sample_every=8_000, keep=1),
+        validate=ValidateConfig(clips=4, steps=25),
+    )
+
+
+def svd_nano_vae() -> TrainConfig:
+    """The autoencoder that svd-nano needs: 4 channels, a quarter of each side; a CPU trains it in half an hour."""
+    return TrainConfig(
+        run=RunConfig(name="svd-nano-vae", samples=8_000, batch=4, micro_batch=4),
+        data=DataConfig(frames=4, size=48, workers=1),
+        model=ModelConfig(family="svd-vae", net="svd-nano-vae"),
+        tasks={"generate": 1.0},
+        optim=OptimConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, warmup=400, schedule="cosine", final=0.02),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10,)),
+        log=LogConfig(metrics_every=160, curves_every=1_600, save_every=1_600, validate_every=0, sample_every=0),
+        validate=ValidateConfig(clips=0),
+    )
+
+
+def svd_nano() -> TrainConfig:
+    """A small Stable Video Diffusion from nothing, image-to-video on procedural clips: --model.codec runs/svd-nano-vae/model."""
+    return TrainConfig(
+        run=RunConfig(name="svd-nano", samples=30_000, batch=8, micro_batch=8),
+        data=DataConfig(frames=8, size=48, workers=1),
+        model=ModelConfig(family="fff", net="svd-nano"),
+        tasks={"predict": 1.0},
+        objective=ObjectiveConfig(density="log-normal", density_mean=0.0, density_std=1.4, weight="uniform", mask_patch=1),
+        fff=FffConfig(train="all", shown="first", refiner=False),
+        optim=OptimConfig(kind="adamw", lr=1e-3, betas=(0.9, 0.99), warmup=800, schedule="cosine", final=0.05),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05)),
+        compute=ComputeConfig(precision=bf16_here()),
+        log=LogConfig(metrics_every=160, curves_every=3_200, save_every=1_600, validate_every=8_000, sample_every=8_000),
+        validate=ValidateConfig(clips=4, steps=12),
+    )
+
+
+def fff_nano() -> TrainConfig:
+    """The same net learns to fill holes by FFF-VDI's recipe, all of it trained: --model.start runs/svd-nano/model; a CPU, an hour."""
+    return TrainConfig(
+        run=RunConfig(name="fff-nano", samples=16_000, batch=8, micro_batch=8),
+        data=DataConfig(frames=8, size=48, workers=1),
+        model=ModelConfig(family="fff", net="svd-nano"),
+        tasks=dict(FFF_HOLES),
+        objective=ObjectiveConfig(density="log-normal", density_mean=0.0, density_std=1.4, weight="uniform", mask_patch=1),
+        fff=FffConfig(train="all"),
+        optim=OptimConfig(kind="adamw", lr=5e-4, betas=(0.9, 0.99), warmup=800, schedule="cosine", final=0.05),
+        ema=EmaConfig(kind="power", sigma_rel=(0.10, 0.05)),
+        compute=ComputeConfig(precision=bf16_here()),
+        log=LogConfig(metrics_every=160, curves_every=3_200, save_every=1_600, validate_every=8_000, sample_every=8_000),
+        validate=ValidateConfig(clips=4, steps=12),
+    )
+
+
+def bf16_here() -> Literal["fp32", "bf16"]:
+    """The number format that trains faster on this machine: bf16 on a GPU, and on a CPU that multiplies in it."""
+    import torch
+
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    fast = torch.cuda.is_available() or any(known is not None and known() for known in asked)
+    return "bf16" if fast else "fp32"
+
+
 def eye_here() -> Literal["lpips-vgg", "random-filters"]:
     """The perceptual distance of a loss on this machine: LPIPS where its weights are, else a stand-in (`training.light_perceptual`)."""
     return "lpips-vgg" if store.place("lpips-vgg").exists() else "random-filters"
@@ -153,6 +232,10 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "vdt-tiny": vdt_tiny,
     "vdt-s2": vdt_s2,
     "vdt-l2": vdt_l2,
+    "fff-svd": fff_svd,
+    "svd-nano-vae": svd_nano_vae,
+    "svd-nano": svd_nano,
+    "fff-nano": fff_nano,
 }
 
 

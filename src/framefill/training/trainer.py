@@ -34,6 +34,7 @@ from framefill.training.optim import build_opponents, build_optimizers, decay_at
 from framefill.training.sharding import all_whole, sharding_plugin, split_on_cpu, whole
 from framefill.training.watch import LONG, reason_to_stop
 
+DONE = "done"  # a file in the run's folder, there once `run.samples` have been seen: a script can tell whether to come back
 KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.FSDP)
 
 
@@ -67,13 +68,14 @@ class Trainer:
             objective.save_activations()
         if config.compute.compile:
             objective.compile_parts()
-        own, opponents = build_optimizers(objective, config.optim), build_opponents(objective.opponent, config.adversary)
+        offload = config.compute.offload
+        own, opponents = build_optimizers(objective, config.optim, offload), build_opponents(objective.opponent, config.adversary)
         if len(own + opponents) > 1 and config.compute.precision == "fp16":
             why = "adversary.kind" if opponents else "optim.kind muon"
             raise UsageError(f"{why} makes two optimisers, which fp16's loss scaler cannot serve; set compute.precision bf16 or fp32")
         self._model, *self._optimizers = accelerator.prepare(objective, *own, *opponents)
         self._scheduled = self._optimizers[: len(own)]
-        self._averages = averages_of(objective, profiles_of(config.ema))
+        self._averages = averages_of(objective, profiles_of(config.ema), torch.device("cpu") if offload else None)
         self._journal = Journal(self.folder, quiet=not accelerator.is_main_process)
         self._states = States(self.folder / "state", config.log.keep)
         self._progress = Progress()
@@ -240,6 +242,10 @@ class Trainer:
     def _finish(self, complete: bool) -> None:
         if self.config.log.curves_every:
             self._journal.draw()
+        if self._accelerator.is_main_process:
+            (self.folder / DONE).unlink(missing_ok=True)  # of a run that was shorter
+            if complete:
+                (self.folder / DONE).write_text(f"{self._progress.samples} samples\n", encoding="utf-8")
         if complete:
             self._journal.say(f"done after {self._progress.seconds / 60:.1f} minutes of training; the model is {self.folder / 'model'}")
         else:
