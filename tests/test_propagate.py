@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +19,12 @@ HEIGHT, WIDTH = 60, 80
 HOLE = box(HEIGHT, WIDTH, 20, 25, 20, 20)
 SMALL = box(HEIGHT, WIDTH, 5, 60, 10, 12)
 BOTH = pytest.mark.parametrize("model", ["auto", "propagate"])
+
+
+@pytest.fixture(autouse=True)
+def without_a_net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What no frame shows is filled smoothly, as where torch is not installed."""
+    monkeypatch.setattr("framefill.families.trained.SHIPPED", tmp_path)
 
 
 def moving(count: int, step: int = 2) -> NDArray[np.bool_]:
