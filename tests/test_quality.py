@@ -62,7 +62,7 @@ def test_the_four_cases_of_the_project_reach_their_figures(cases: ModuleType, sh
             mask = fixed_box(*truth.shape[:3], moving)
             made.append(cases.score(truth, cases.fill("auto", truth, mask).frames, mask))
             simple.append(cases.score(truth, cases.fill("telea", truth, mask).frames, mask))
-            # Telea by 0.3 dB in one, where a still box hides girls and nothing else is ever seen: what the net draws there is sharp and wrong.
+            # Below it by 0.3 dB in one: a still box hides girls all the time, and what the net draws there is sharp and wrong.
             assert made[-1][0] >= simple[-1][0] - 0.5, f"{clip.parent.name}, moving {moving}: below Telea"
     hole, frame = np.mean(made, axis=0)
     assert frame >= 31.0
