@@ -29,10 +29,15 @@ def get(name: str, sampling: Sampling | None = None) -> Filler:
     folder, and for a sampling where there is no net; WeightsError for weights that are damaged or not there.
     """
     if name in FAMILIES and name not in TRAINED:
+        if sampling is not None and sampling.fff is not None:
+            raise UsageError(
+                f"--fff-mode, --long-video, --guidance and --flow are for image-to-video nets, and {name} has no use for them: leave "
+                "them out, or give --model fff:FOLDER"
+            )
         if sampling is not None:
             raise UsageError(
-                f"--seed, --steps, --device, --dtype and those of image-to-video nets are for trained models, and {name} has no use for "
-                f"them: leave them out, or give --model {TRAINED[0]}"
+                f"--seed, --steps, --device and --dtype are for trained models, and {name} has no use for them: leave them out, or give "
+                f"--model {TRAINED[0]}"
             )
         return FAMILIES[name].make()
     folder = folder_of(name)
