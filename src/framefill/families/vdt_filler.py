@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from framefill.families.base import GENERATED, Filled, Span, State
+from framefill.families.base import Filled, Span, State
+from framefill.families.carried import outcome, with_carried
 from framefill.families.device import name_of, placement
 from framefill.families.known import refuse_untrained
 from framefill.families.scaled import met, shrunk
@@ -43,20 +44,11 @@ class VDTFiller:
 
     def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
         """Fill the window of a span; `state` holds the last frames of the window before, as they were filled."""
-        frames, mask = span.frames.copy(), span.mask.copy()
-        if state is not None:
-            first = max(int(state["start"][0]), span.start)
-            carried = state["frames"][first - int(state["start"][0]) :]
-            place = slice(first - span.start, first - span.start + len(carried))
-            frames[place], mask[place] = carried.astype(np.uint8), False
+        frames, mask = with_carried(span, state)
         inside = slice(span.fill_start - span.start, span.fill_stop - span.start)
         seen = slice(max(0, inside.start - self.reach), inside.stop + self.reach)
         made = self._filled(frames[seen], mask[seen], span.fill_start)[inside.start - seen.start :][: inside.stop - inside.start]
-        hole = span.mask[inside]
-        filled: Frames = np.where(hole[..., None], made, span.frames[inside])
-        tail = filled[-self.reach :] if self.reach else filled[:0]
-        kept: State = {"frames": tail.copy(), "start": np.array([span.fill_stop - len(tail)])}
-        return Filled(filled, np.where(hole, np.uint8(GENERATED), np.uint8(0)), np.zeros_like(hole)), kept
+        return outcome(span, made, self.reach)
 
     def work_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the net sees a picture of this size."""
