@@ -172,7 +172,14 @@ def test_options_reach_the_net_and_known_pixels_stay(net: Path, tmp_path: Path, 
     first = filled()
     assert np.array_equal(first, filled("--seed", "0", "--guidance", "1,3", "--long-video", "blend", "--fff-mode", "feature"))
     assert np.array_equal(first, filled(model=str(net))), "a folder is a folder, with its prefix or without"
-    for other in (("--guidance", "2,2"), ("--long-video", "keyframe"), ("--fff-mode", "latent"), ("--seed", "1"), ("--steps", "2")):
+    for other in (
+        ("--guidance", "2,2"),
+        ("--long-video", "keyframe"),
+        ("--fff-mode", "latent"),
+        ("--seed", "1"),
+        ("--steps", "2"),
+        ("--inversion", "9"),
+    ):
         assert not np.array_equal(first, filled(*other)), other
     filled(model=f"auto+fff:{net}")
 
@@ -189,6 +196,8 @@ BAD = [
     (["--model", "fff:{net}", "--long-video", "loop"], 2, "--long-video is 'loop', expected one of blend, chain, keyframe"),
     (["--model", "fff:{net}", "--guidance", "3"], 2, "--guidance is '3', expected two numbers"),
     (["--model", "fff:{net}", "--guidance", "1,101"], 2, "expected 0 to 100; 1,3 is usual"),
+    (["--model", "fff:{net}", "--inversion", "nan"], 2, "--inversion is nan, expected a noise level above 0"),
+    (["--model", "fff:{net}", "--inversion", "701"], 2, "up to noise level 701, expected one within this net's 0.002 to 700"),
     (["--model", "fff:{net}", "--steps", "0"], 2, "--steps is 0"),
     (["--model", "fff:{net}", "--memory", "10MB"], 2, "the smallest that works is about"),
     (["--model", "fff:{net}", "--device", "cuda"], 2, "torch sees no GPU"),

@@ -389,7 +389,7 @@ def test_what_cannot_be_is_refused(pipeline: FFFPipeline, clip: tuple[np.ndarray
     for wrong, why in (
         ({"fff_mode": "first"}, "fff_mode is 'first'"),
         ({"long_video": "loop"}, "long_video is 'loop'"),
-        ({"invert_until": 701.0}, "invert_until is 701"),
+        ({"invert_until": 701.0}, "up to noise level 701"),
         ({"num_inference_steps": 0}, "0 steps were asked for"),
         ({"decode_chunk_size": 0}, "window is 0 frames"),
         ({"overlap": 4}, "more than half of the window"),

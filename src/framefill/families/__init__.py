@@ -13,6 +13,8 @@ from framefill.families.base import Filler
 from framefill.families.fff_source import AFTER_AUTO, is_fff
 from framefill.families.trained import SHIPPED, Sampling, Trained, class_in, folder_of
 
+FFF_OPTIONS = "--fff-mode, --long-video, --guidance, --flow and --inversion"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -31,8 +33,7 @@ def get(name: str, sampling: Sampling | None = None) -> Filler:
     if name in FAMILIES and name not in TRAINED:
         if sampling is not None and sampling.fff is not None:
             raise UsageError(
-                f"--fff-mode, --long-video, --guidance and --flow are for image-to-video nets, and {name} has no use for them: leave "
-                "them out, or give --model fff:FOLDER"
+                f"{FFF_OPTIONS} are for image-to-video nets, and {name} has no use for them: leave them out, or give --model fff:FOLDER"
             )
         if sampling is not None:
             raise UsageError(
@@ -76,10 +77,7 @@ def _read(folder: Path, sampling: Sampling, fff: bool = False) -> Filler:
     if name not in PIPELINES:
         raise WeightsError(f"{folder} holds a {name}, expected one of {', '.join(PIPELINES)}; was it saved by another program?")
     if sampling.fff is not None and name not in IMAGE_TO_VIDEO:
-        raise UsageError(
-            f"--fff-mode, --long-video, --guidance and --flow are for image-to-video nets (fff:...), and {folder} holds none; leave "
-            "them out"
-        )
+        raise UsageError(f"{FFF_OPTIONS} are for image-to-video nets (fff:...), and {folder} holds none; leave them out")
     return PIPELINES[name](folder, sampling)
 
 

@@ -68,6 +68,12 @@ class Levels:
         """`steps` levels down from `start` (the highest by default), then 0; float64. Raises UsageError without a step."""
         return karras(steps, self.sigma_min, self.sigma_max if start is None else start, self.rho)
 
+    def check_inversion(self, level: float | None) -> None:
+        """Raise UsageError for a level up to which nothing can be inverted; None is none."""
+        if level is not None and not self.sigma_min < level <= self.sigma_max:
+            reach = f"{self.sigma_min:g} to {self.sigma_max:g}"
+            raise UsageError(f"the video is to be inverted up to noise level {level:g}, expected one within this net's {reach}")
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -298,9 +304,7 @@ class FFFPipeline:
         _check(video, mask)
         refuse_untrained(mask, self.tasks, "this net")
         check_long_video(long_video)
-        if invert_until is not None and not self.levels.sigma_min < invert_until <= self.levels.sigma_max:
-            reach = f"{self.levels.sigma_min:g} .. {self.levels.sigma_max:g}"
-            raise UsageError(f"invert_until is {invert_until:g}, expected a noise level within {reach}")
+        self.levels.check_inversion(invert_until)
         recipe = Recipe(
             mode=self.checked(fff_mode or self.mode),
             steps=self.steps if num_inference_steps is None else num_inference_steps,

@@ -37,13 +37,14 @@ GUIDANCE = (1.0, 3.0)
 
 @dataclass(frozen=True)
 class Asked:
-    """How the pipeline is called; `steps` and `mode` None for its own."""
+    """How the pipeline is called; `steps` and `mode` None for its own, `inversion` None for none."""
 
     seed: int = 0
     steps: int | None = None
     mode: FFFMode | None = None
     long_video: LongVideo = "blend"
     guidance: tuple[float, float] = GUIDANCE
+    inversion: float | None = None
 
 
 class FFFFiller:
@@ -115,6 +116,7 @@ class FFFFiller:
             min_guidance_scale=asked.guidance[0],
             max_guidance_scale=asked.guidance[1],
             long_video=asked.long_video,
+            invert_until=asked.inversion,
             first_frame=place[0],
         ).frames
         large = resized(made, path.height, path.width)
@@ -132,7 +134,8 @@ def load_filler(folder: Path, sampling: Sampling) -> FFFFiller:
     told = sampling.fff or FFFSampling()
     if told.flow is not None:
         pipeline.flow = cast("FlowName", told.flow)
-    asked = Asked(sampling.seed, sampling.steps, guidance=told.guidance or GUIDANCE)
+    asked = Asked(sampling.seed, sampling.steps, guidance=told.guidance or GUIDANCE, inversion=told.inversion)
+    pipeline.levels.check_inversion(told.inversion)
     if told.mode is not None:
         asked = replace(asked, mode=pipeline.checked(cast("FFFMode", told.mode)))
     if told.long_video is not None:

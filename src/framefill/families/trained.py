@@ -37,6 +37,7 @@ class FFFSampling:
 
     mode: of filling the first frame, one of `FFF_MODES`. long_video: how a clip is made that is longer than the net sees, one of
     `LONG_VIDEO`. guidance: from a window's first frame to its last, 0 to 100 each. flow: by what motion is measured, one of `FLOWS`.
+    inversion: the noise level, above 0, from which the video is sampled that was brought there backwards; else that is fresh noise.
     Raises UsageError for anything else.
     """
 
@@ -44,6 +45,7 @@ class FFFSampling:
     long_video: str | None = None
     guidance: tuple[float, float] | None = None
     flow: str | None = None
+    inversion: float | None = None
 
     def __post_init__(self) -> None:
         asked = (("--fff-mode", self.mode, FFF_MODES), ("--long-video", self.long_video, LONG_VIDEO), ("--flow", self.flow, FLOWS))
@@ -52,6 +54,8 @@ class FFFSampling:
                 raise UsageError(f"{option} is {value!r}, expected one of {', '.join(choices)}")
         if self.guidance is not None and not all(0 <= scale <= MOST_GUIDANCE for scale in self.guidance):
             raise UsageError(f"--guidance is {self.guidance[0]:g},{self.guidance[1]:g}, expected 0 to {MOST_GUIDANCE:g}; 1,3 is usual")
+        if self.inversion is not None and not self.inversion > 0:
+            raise UsageError(f"--inversion is {self.inversion:g}, expected a noise level above 0, such as 100")
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,13 @@ class Sampling:
             if value not in choices:
                 raise UsageError(f"{option} is {value!r}, expected one of {', '.join(choices)}")
 
-    def as_dict(self) -> dict[str, int | str | None]:
+    def as_dict(self) -> dict[str, float | int | str | None]:
         """The values by name."""
-        values: dict[str, int | str | None] = {"seed": self.seed, "steps": self.steps, "device": self.device, "dtype": self.dtype}
+        values: dict[str, float | int | str | None] = {"seed": self.seed, "steps": self.steps, "device": self.device, "dtype": self.dtype}
         if self.fff is not None:
             guidance = None if self.fff.guidance is None else "{:g},{:g}".format(*self.fff.guidance)
             values |= {"fff_mode": self.fff.mode, "long_video": self.fff.long_video, "guidance": guidance, "flow": self.fff.flow}
+            values["inversion"] = self.fff.inversion
         return values
 
 

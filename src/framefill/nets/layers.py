@@ -137,3 +137,22 @@ def _normalised(x: Tensor, norm: nn.RMSNorm | None) -> Tensor:
 
 def _frequencies(count: int, period: float, device: torch.device) -> Tensor:
     return torch.exp(torch.arange(count, device=device, dtype=torch.float32) * (-math.log(period) / max(count, 1)))
+
+
+def float32_norms(module: nn.Module) -> None:
+    """Let a CPU's autocast compute group norms in float32, as a GPU's does: in bf16 their backward takes three times as long.
+
+    What autocast does not surround stays as it is.
+    """
+    for norm in module.modules():
+        if isinstance(norm, nn.GroupNorm):
+            norm.register_forward_pre_hook(_widened)
+            norm.register_forward_hook(_narrowed)
+
+
+def _widened(_norm: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    return (given[0].float(),) if torch.is_autocast_enabled("cpu") else given
+
+
+def _narrowed(_norm: nn.Module, _given: tuple[Tensor], made: Tensor) -> Tensor:
+    return made.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else made

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKLTemporalDecoder
 from framefill.diffusion.weights import WEIGHTS
 from framefill.errors import UsageError
 from framefill.families.fff import FFFPipeline, Levels
+from framefill.nets.layers import float32_norms
 from framefill.nets.refiner import Refiner
 from framefill.nets.saved import load_net
 from framefill.nets.svd import SVDUNet, choose_trained
@@ -68,6 +69,7 @@ def pipeline_of(config: TrainConfig) -> FFFPipeline:
         unet = _new(config, int(vae.config.latent_channels))
     if fff.refiner and not unet.config.refiner:
         _add_refiner(unet, config.run.seed)
+    float32_norms(unet)
     pipeline = FFFPipeline(
         unet.train(), vae, embedder, levels,
         tasks=[name for name, share in config.tasks.items() if share > 0], window=data.frames, size=min(data.shape),

@@ -22,11 +22,13 @@ from framefill.errors import UsageError
 from framefill.media.synthetic import make_clip
 from framefill.media.tensors import from_tensor, to_tensor
 from framefill.media.video import Frames
+from framefill.nets.layers import float32_norms
 from framefill.nets.saved import load_net
 from framefill.training.config import TrainConfig
 from framefill.training.config_checks import check_options
 from framefill.training.dataflow import Batch, draw_seed
 from framefill.training.objective import ENCODING, Objective, model_tensor, sum_and_count
+from framefill.training.vae_norms import harden, soften, soften_norms
 
 NETS: dict[str, dict[str, object]] = {
     "svd-nano-vae": {
@@ -85,8 +87,10 @@ class VaeObjective(Objective):
 
     def export(self, folder: Path) -> None:
         """Save the autoencoder with the scale that gives its latents unit variance."""
-        self.vae.register_to_config(scaling_factor=round(1 / self._deviation(), 5))
-        self.vae.save_pretrained(folder, safe_serialization=True)
+        saved = copy.deepcopy(self.vae)
+        harden(saved)
+        saved.register_to_config(scaling_factor=round(1 / self._deviation(), 5))
+        saved.save_pretrained(folder, safe_serialization=True)
 
     def place(self, device: torch.device) -> None:
         """Move the autoencoder."""
@@ -136,6 +140,7 @@ def vae_objective(config: TrainConfig) -> VaeObjective:
     model, data = config.model, config.data
     if model.start:
         vae = load_net(AutoencoderKLTemporalDecoder, model.start)
+        soften(vae)
     else:
         if model.net not in NETS:
             raise UsageError(f"model.net is {model.net!r}; there are {', '.join(NETS)}")
@@ -144,6 +149,8 @@ def vae_objective(config: TrainConfig) -> VaeObjective:
             torch.manual_seed(draw_seed(config.run.seed))
             vae = AutoencoderKLTemporalDecoder(**{**NETS[model.net], **model.options})
         _quiet(vae)
+        soften_norms(vae)
+    float32_norms(vae)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     if any(side % factor for side in data.shape):
         raise UsageError(f"clips are {data.shape[1]}x{data.shape[0]}, this autoencoder takes multiples of {factor}; set data.size so")

@@ -104,6 +104,7 @@ def inpaint(
     long_video: o.LongVideo = None,
     guidance: o.Guidance = None,
     flow: o.Flow = None,
+    inversion: o.Inversion = None,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -124,7 +125,7 @@ def inpaint(
         )  # fmt: skip
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), mask=mask, boxes=tuple(box or ()), rule=rule,
-            model=model, sampling=sampling(seed, steps, device, dtype, fff_mode, long_video, guidance, flow),
+            model=model, sampling=sampling(seed, steps, device, dtype, fff_mode, long_video, guidance, flow, inversion),
             start=start, end=float("inf") if end is None else end,
             roi=optional(parse_roi, roi), preview=preview, codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,
@@ -161,6 +162,7 @@ def outpaint(
     long_video: o.LongVideo = None,
     guidance: o.Guidance = None,
     flow: o.Flow = None,
+    inversion: o.Inversion = None,
     memory: o.Memory = None,
     keep_job: o.KeepJob = False,
     json: o.Json = False,
@@ -177,7 +179,7 @@ def outpaint(
 
         settings = FillSettings(
             input="", output=output, fps=optional(parse_fps, fps), pad=optional(parse_pad, pad), aspect=optional(parse_aspect, aspect),
-            model=model, sampling=sampling(seed, steps, device, dtype, fff_mode, long_video, guidance, flow),
+            model=model, sampling=sampling(seed, steps, device, dtype, fff_mode, long_video, guidance, flow, inversion),
             start=start, end=float("inf") if end is None else end,
             codec=codec, crf=crf, lossless=lossless,
             memory=optional(parse_memory, memory), provenance=provenance, report=report, overwrite=overwrite, keep_job=keep_job,

@@ -24,14 +24,15 @@ def sampling(
     long_video: str | None = None,
     guidance: str | None = None,
     flow: str | None = None,
+    inversion: float | None = None,
 ) -> Sampling | None:
     """How a trained net is to be run; None when nothing was asked for, since a model without a net refuses to be asked.
 
-    The last four are for image-to-video nets alone. Raises UsageError for what cannot be meant.
+    The last five are for image-to-video nets alone. Raises UsageError for what cannot be meant.
     """
     fff = None
-    if any(value is not None for value in (fff_mode, long_video, guidance, flow)):
-        fff = FFFSampling(fff_mode, long_video, None if guidance is None else _scales(guidance), flow)
+    if any(value is not None for value in (fff_mode, long_video, guidance, flow, inversion)):
+        fff = FFFSampling(fff_mode, long_video, None if guidance is None else _scales(guidance), flow, inversion)
     asked = {"seed": seed, "steps": steps, "device": device, "dtype": dtype, "fff": fff}
     given = {name: value for name, value in asked.items() if value is not None}
     return Sampling(**given) if given else None  # type: ignore[arg-type]

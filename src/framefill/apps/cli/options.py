@@ -88,6 +88,10 @@ Guidance = Annotated[
 Flow = Annotated[
     str | None, Option("--flow", metavar="NAME", help="Motion for fff: models: dis, gmflow or raft (dis).", rich_help_panel=NET)
 ]
+Inversion = Annotated[
+    float | None,
+    Option("--inversion", metavar="LEVEL", help="Start of fff: models from the inverted video at this noise level.", rich_help_panel=NET),
+]
 Memory = Annotated[
     str | None, Option("--memory", metavar="SIZE", help="Stay below this, such as 2GB (800MB; large pictures: more).", rich_help_panel=RUN)
 ]
