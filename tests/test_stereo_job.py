@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import mediafiles as media
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_what_other_frames_show_beats_stretching_by_three_decibels(seed: int) ->
         maker = EyeMaker(replace(settings, model=model), False)
         seen = [Seen(frame, 0, scene.disparity[frame.index] / np.float32(most)) for frame in frames_of(scene.frames)]
         with ThreadPoolExecutor(1) as pool:
-            hole = np.stack([maker._sights(each, pool)[0].view.hole for each in seen])
+            hole = np.stack([maker.sights(each, pool)[0].view.hole for each in seen])
         made = np.stack([pair.right for pair in maker.pairs(iter(seen))])
         assert 0.01 < hole.mean() < 0.1
         return float(10 * np.log10(255**2 / ((made.astype(np.float64) - scene.other_eye) ** 2)[hole].mean()))
@@ -211,7 +212,8 @@ def test_only_holes_are_filled_and_what_is_layered_stays() -> None:
         (made,) = fill_eye(iter([Sight(View(picture, hole), before)]), filler_for_eyes(filler, None, 40, 80), "right", 0, None)
         knows = isinstance(filler, Grey) and filler.tasks == ("stereo",)
         wanted = hole if knows else filled
-        assert (made.view.picture[wanted] == 99).all()
+        apart = np.abs(made.view.picture[wanted].astype(int) - 99).max()
+        assert apart == 0 if isinstance(filler, Grey) else apart <= 9, "what was found in other frames meets what is beside the hole"
         assert np.array_equal(made.view.picture[~wanted], picture[~wanted])
         assert np.array_equal(made.view.hole, hole & ~wanted)
         (frames, mask) = filler.seen[0]
@@ -237,6 +239,17 @@ def test_what_does_not_go_with_the_background_is_left() -> None:
     assert np.array_equal(made.view.picture, picture)
     assert np.array_equal(made.view.hole[:10], hole[:10])
     assert not made.view.hole[10:].any()
+
+
+def test_what_was_found_in_another_light_meets_the_background() -> None:
+    hole = np.zeros((20, 40), np.bool_)
+    hole[4:16, 10:16] = True
+    hidden = cv2.dilate(hole.view(np.uint8), np.ones((7, 7), np.uint8)).view(np.bool_)
+    picture = np.full((20, 40, 3), 99, np.uint8)
+    picture[..., 1] += np.arange(20, dtype=np.uint8)[:, None] // 2  # the light changes along the picture
+    (made,) = fill_eye(iter([Sight(View(picture, hole), Occluders(hidden, np.zeros_like(hole)))]), Seeker(), "right", 0, None)
+    assert not made.view.hole.any()
+    assert np.abs(made.view.picture[hole].astype(int) - picture[hole]).max() <= 1
 
 
 @pytest.mark.parametrize("lengths", [(1,), (5, 4), (20, 12, 9), (7, 1, 15), (3, 30)])

@@ -2,9 +2,10 @@
 
     python tools/ship.py runs/vdt-tiny          to src/framefill/weights/shipped/vdt-tiny
     python tools/ship.py runs/light             to src/framefill/weights/shipped/light
+    python tools/ship.py runs/light-stereo      to src/framefill/weights/shipped/light-stereo
 
 The figures in the card are measured here, of the weights as they are shipped: for vdt what benchmarks/tasks.py prints, for light what the
-protocol `completion` measures on the packaged clips.
+protocol `completion` measures on the packaged clips, for a net of stereo holes alone what benchmarks/stereo_holes.py prints.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def of_tasks(model: Path, args: argparse.Namespace) -> str:
 
 
 def of_holes(model: Path, args: argparse.Namespace) -> str:  # noqa: ARG001 - its settings are the protocol's
-    """Measure holes in the packaged clips, none of which it was trained on."""
+    """Measure holes in the packaged clips, none of which it was trained on, or the holes of views."""
+    if LightPipeline.from_pretrained(model).tasks == ("stereo",):
+        return of_views(model)
     with tempfile.TemporaryDirectory() as folder:
         clips = [part for name, _ in samples.SCENES.values() for part in ("--clip", name.removesuffix(".mp4"))]
         models = [part for name in ("telea", "auto-smooth", "auto", str(model)) for part in ("--model", name)]
@@ -78,6 +81,14 @@ def of_holes(model: Path, args: argparse.Namespace) -> str:  # noqa: ARG001 - it
         metrics = ["--metrics", "psnr-hole,ssim-hole,lpips-alex-hole,ewarp-hole,unseen"]
         subprocess.run([sys.executable, "-m", "framefill", "eval", "run", "completion", *where, *clips, *models, *metrics], check=True)
         return results_in((Path(folder) / "report.md").read_text(encoding="utf-8"))
+
+
+def of_views(model: Path) -> str:
+    """Measure the holes of procedural scenes' other eyes."""
+    command = [sys.executable, "benchmarks/stereo_holes.py", "stretch", "propagate", str(model), "auto"]
+    table = subprocess.run(command, check=True, capture_output=True, text=True).stdout.replace(str(model), "this net alone")
+    about = "Right eyes of procedural scenes that it was not trained on, 16 frames of 320x192: PSNR in dB in the holes"
+    return f"{about} (`auto` is `propagate`, then this net).\n\n{table}"
 
 
 def results_in(report: str) -> str:
@@ -126,6 +137,12 @@ def provenance(config: TrainConfig, run: Path, begun: Sequence[Path]) -> dict[st
         new = {"name": clip.path.name, "split": clip.split, "licence": clip.licence, "sha256": clip.sha256, "frames": 0}
         row = files.setdefault(clip.sha256, new)
         row["frames"] = int(str(row["frames"])) + clip.end - clip.start
+    for told in sorted(Path(config.data.records).rglob("record.json")) if config.data.records else []:
+        source = json.loads(told.read_text(encoding="utf-8"))["source"]
+        split = "train" if "train" in told.parts else "val"
+        new = {"name": source["name"], "split": split, "licence": source["licence"], "sha256": source["sha256"], "frames": 0}
+        row = files.setdefault(source["sha256"], new)
+        row["frames"] = int(str(row["frames"])) + len(source["frames"])
     return {
         "procedural_share": config.data.procedural if files else 1.0,
         "procedural": "made by framefill.media.synthetic as they were needed",

@@ -100,7 +100,12 @@ def made_by(name: str) -> Path | None:
     """
     if name != "auto":
         return folder_of(name)
-    return folder_of("light") if all(find_spec(needed) for needed in ("torch", "diffusers", "safetensors")) else None
+    return at_hand("light")
+
+
+def at_hand(name: str) -> Path | None:
+    """The folder of a net that comes along, if it does and torch and diffusers are installed; None otherwise."""
+    return folder_of(name) if all(find_spec(needed) for needed in ("torch", "diffusers", "safetensors")) else None
 
 
 def _light(folder: Path, sampling: Sampling) -> Filler:

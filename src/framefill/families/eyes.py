@@ -25,6 +25,8 @@ from framefill.stereo.geometry import Eye, Hole, View, as_right
 from framefill.stereo.occluders import Occluders, runs
 
 Picture = NDArray[np.uint8]  # H W 3
+BESIDE = 2  # columns at a hole's right, behind the one where colours are mixed, that what was made is held against
+NEARBY = 3  # rows above and below over which that is averaged
 MOST_STEP = 20.0  # levels between what was made and the background beside it, above which the light or the thing is another one
 
 
@@ -93,13 +95,17 @@ def fill_eye(sights: Iterator[Sight], filler: Filler, eye: Eye, first: int, over
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A frame of a right eye until it is filled: what it had `where` its family is shown something else, flat, and its holes there."""
+    """A frame of a right eye until it is filled: what it had `where` its family is shown something else, flat, and its holes there.
+
+    painted: whether that family is a net, which makes nothing but the holes; others say of all that they are not shown what lies there.
+    """
 
     before: Occluders | None
     where: Hole  # h w
     pixels: NDArray[np.uint8]  # n 3
     hole: NDArray[np.bool_]  # n
     wanted: NDArray[np.bool_]  # n, the part of the holes that is to be filled
+    painted: bool
 
 
 def _turned(sight: Sight, eye: Eye, knows: bool, paints: bool) -> tuple[Picture, Hole, _Waiting]:
@@ -108,9 +114,9 @@ def _turned(sight: Sight, eye: Eye, knows: bool, paints: bool) -> tuple[Picture,
     hole = np.ascontiguousarray(as_right(sight.view.hole, eye))
     if sight.before is None or knows:
         all_of_it = np.ones(np.count_nonzero(hole), np.bool_)
-        return picture, hole, _Waiting(sight.before, hole, picture[hole], all_of_it, all_of_it)
+        return picture, hole, _Waiting(sight.before, hole, picture[hole], all_of_it, all_of_it, True)
     where, wanted = hole | sight.before.hidden, hole & ~sight.before.layered
-    one = _Waiting(sight.before, where, picture[where], hole[where], wanted[where])
+    one = _Waiting(sight.before, where, picture[where], hole[where], wanted[where], paints)
     if paints:
         return _painted(picture, where), wanted, one
     return picture, where, one
@@ -134,7 +140,12 @@ def _together(shown: Picture, one: _Waiting, made: tuple[Picture, Hole] | None, 
         done[one.where] = one.wanted & ~made[1][one.where]
         if one.before is not None:
             done &= _goes_with(made[0], out, done)
-        cv2.copyTo(made[0], done.view(np.uint8), out)
+        picture = made[0]
+        if one.before is not None and not one.painted:
+            seen = np.zeros_like(hole)
+            seen[one.where] = ~one.hole & ~made[1][one.where]
+            picture = _met(picture, out, done, seen)
+        cv2.copyTo(picture, done.view(np.uint8), out)
         hole &= ~done
     return Sight(View(np.ascontiguousarray(as_right(out, eye)), np.ascontiguousarray(as_right(hole, eye))), one.before)
 
@@ -148,6 +159,26 @@ def _goes_with(made: Picture, picture: Picture, done: Hole) -> Hole:
     label = labels[rows, stop - 1]
     alien = [each for each in np.unique(label) if np.median(step[label == each]) > MOST_STEP]
     return ~np.isin(labels, alien)
+
+
+def _met(made: Picture, picture: Picture, done: Hole, seen: Hole) -> Picture:
+    """What was made with its colours brought to meet the background at the right of the holes that are `done`.
+
+    seen: pixels that were made and are known. What the two differ by there, just beside a hole, is what they are taken to differ by in
+    the hole's row, as a mean over nearby rows: another light, not another thing.
+    """
+    rows, start, stop = runs(done)
+    if not len(rows):
+        return made
+    columns = np.minimum(stop[:, None] + np.arange(1, 1 + BESIDE), done.shape[1] - 1)
+    known = seen[rows[:, None], columns]
+    step = picture[rows[:, None], columns].astype(np.float32) - made[rows[:, None], columns]
+    run = np.zeros((*done.shape, 4), np.float32)
+    told = np.concatenate([(step * known[..., None]).sum(1), known.sum(1, dtype=np.float32)[:, None]], 1)
+    for row, first, behind, change in zip(rows, start, stop, told, strict=True):
+        run[row, first:behind] = change
+    spread = cv2.blur(run, (1, 2 * NEARBY + 1), borderType=cv2.BORDER_CONSTANT)
+    return np.clip(np.rint(made + spread[..., :3] / np.maximum(spread[..., 3:], 1e-6)), 0, 255).astype(np.uint8)
 
 
 def _shown(span: Span, first: int, overlap: tuple[int, int] | None) -> Span:

@@ -75,7 +75,9 @@ def without_places(config: TrainConfig) -> TrainConfig:
     return replace(
         config,
         run=replace(config.run, folder=RunConfig.folder),
-        data=replace(data, manifest=_name(data.manifest), shards=_name(data.shards), latents=_name(data.latents)),
+        data=replace(
+            data, manifest=_name(data.manifest), records=_name(data.records), shards=_name(data.shards), latents=_name(data.latents)
+        ),
         model=replace(config.model, codec=_name(config.model.codec), start=_name(config.model.start)),
     )
 
