@@ -19,10 +19,11 @@ from light_kit import small_net, small_pipeline  # noqa: E402
 import framefill  # noqa: E402
 from framefill import families  # noqa: E402
 from framefill.errors import MaskMismatch, UsageError, WeightsError  # noqa: E402
-from framefill.families.base import Span  # noqa: E402
+from framefill.families.base import GENERATED, PROPAGATED, Span  # noqa: E402
 from framefill.families.light import LightPipeline, smooth  # noqa: E402
 from framefill.families.light_filler import LightFiller, fill_regions, load_filler  # noqa: E402
 from framefill.families.light_still import LightStill  # noqa: E402
+from framefill.families.memory import fit_default, fit_memory  # noqa: E402
 from framefill.families.trained import Sampling  # noqa: E402
 from framefill.jobs.settings import FillSettings  # noqa: E402
 from framefill.media.tensors import mask_to_tensor, to_tensor  # noqa: E402
@@ -238,3 +239,30 @@ def test_auto_leaves_its_net_out_where_memory_is_too_little_and_says_so(monkeypa
 
     assert warned(None) == warned(2 * 10**9) == []
     assert warned(300 * 10**6) == ["--memory: what no frame shows is filled smoothly; the net that makes it takes 550 MB more"]
+
+
+def test_after_auto_the_net_makes_only_what_no_frame_shows(tmp_path: Path) -> None:
+    frames = np.repeat(clip(1, 64, 80)[0], 24, axis=0)
+    mask = np.zeros(frames.shape[:3], np.bool_)
+    for number, frame in enumerate(mask):  # seen in other frames, but for the first columns
+        frame[16:44, 10 + number // 2 : 30 + number // 2] = True
+    mask[:, 20:40, :10] = True
+    small_pipeline().save_pretrained(tmp_path / "net")
+    alone = framefill.inpaint(frames, mask, "propagate")
+    made = framefill.inpaint(frames, mask, f"auto+{tmp_path / 'net'}")
+    assert alone.remaining.any()
+    assert (alone.provenance == PROPAGATED).any()
+    assert np.array_equal(made.provenance == GENERATED, alone.remaining)
+    assert np.array_equal(made.frames[~alone.remaining], alone.frames[~alone.remaining])
+    assert not made.remaining.any()
+
+
+def test_a_net_sees_as_many_frames_as_memory_allows(tmp_path: Path) -> None:
+    small_pipeline().save_pretrained(tmp_path / "net")
+    filler = families.get(f"auto+{tmp_path / 'net'}")
+    pixels = 320 * 240
+    whole, less = (fit_memory(filler, limit, pixels, pixels) for limit in (2_000_000_000, 1_000_000_000))
+    assert (whole.window, fit_default(filler, pixels, pixels).window) == (8, 8)
+    assert 1 <= less.window < 8
+    with pytest.raises(UsageError, match=r"the smallest that works is 7\d\dMB"):
+        fit_memory(filler, 600_000_000, pixels, pixels)

@@ -45,7 +45,7 @@ def get(name: str, sampling: Sampling | None = None) -> Filler:
     if folder is None:
         return load(name, Sampling())
     if name.startswith(AFTER_AUTO):
-        return _after_auto(folder, sampling or Sampling())
+        return _after_auto(folder, sampling or Sampling(), fff=is_fff(name))
     return _read(folder, sampling or Sampling(), fff=is_fff(name))
 
 
@@ -126,12 +126,16 @@ def _fff(folder: Path, sampling: Sampling) -> Filler:
     return load_filler(folder, sampling)
 
 
-def _after_auto(folder: Path, sampling: Sampling) -> Filler:
-    from framefill.families.after_auto import AfterAuto
-    from framefill.families.fff_filler import load_filler
+def _after_auto(folder: Path, sampling: Sampling, fff: bool) -> Filler:
+    from framefill.families.after_auto import AfterAuto, Net
+    from framefill.families.light_filler import LightFiller
 
-    _refuse_others(folder)
-    return AfterAuto(load_filler(folder, sampling))
+    filler = _read(folder, sampling, fff)
+    if isinstance(filler, LightFiller):
+        filler = filler.longer()
+    if not isinstance(filler, Net):
+        raise UsageError(f"{AFTER_AUTO} is for light nets and image-to-video nets, and {folder} holds a {class_in(folder)}; leave it out")
+    return AfterAuto(filler)
 
 
 def _auto() -> Filler:

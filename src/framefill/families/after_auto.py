@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from framefill.families.base import Filled, Span, State
+from framefill.families.base import Filled, Filler, Span, State
 from framefill.families.memory import fit_default, needed_memory
 from framefill.families.propagate import Propagate
 
-if TYPE_CHECKING:
-    from framefill.families.fff_filler import FFFFiller
-
 BEFORE, NET = "before ", "net "  # what the names of the two's states begin with
+
+
+@runtime_checkable
+class Net(Filler, Protocol):
+    """A filler that knows by itself what it takes (`families.memory.Fitting`), and what that leaves."""
+
+    def fitted(self, limit: int | None, pixels: int, seen: int) -> Net:
+        """The filler within `limit` bytes."""
+        ...
+
+    def room(self, limit: int | None, pixels: int, seen: int) -> int | None:
+        """Bytes of main memory that it leaves of a limit; None where it says nothing of that."""
+        ...
 
 
 class AfterAuto:
     """Propagation, then the filler `net`; windows are the net's, the reach is the farther of the two."""
 
-    def __init__(self, net: FFFFiller) -> None:
+    def __init__(self, net: Net) -> None:
         self.name = f"auto+{net.name}"
         self._before = Propagate("propagate", None)
         self._net = net

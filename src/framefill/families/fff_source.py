@@ -1,4 +1,4 @@
-"""Where an image-to-video net lies that a model's name asks for: `fff:FOLDER`, `fff:OWNER/NAME` of the hub, `auto+fff:...`.
+"""Where an image-to-video net lies that a model's name asks for: `fff:FOLDER`, `fff:OWNER/NAME` of the hub; either with `auto+` before.
 
 Nothing is ever downloaded here: a repository of the hub is one that was fetched before. Nothing here loads torch.
 """
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from framefill.errors import MissingWeights, UsageError
 
-FFF, AFTER_AUTO = "fff:", "auto+fff:"
+FFF, AFTER_AUTO = "fff:", "auto+"
 INDEX = "model_index.json"
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def is_fff(name: str) -> bool:
     """Whether a model's name asks for an image-to-video net."""
-    return name.startswith((FFF, AFTER_AUTO))
+    return name.removeprefix(AFTER_AUTO).startswith(FFF)
 
 
 def source_of(name: str) -> Path:
@@ -25,7 +25,7 @@ def source_of(name: str) -> Path:
 
     Raises MissingWeights for a repository of the hub that is not on this machine, UsageError for what is neither that nor a folder.
     """
-    source = name.removeprefix("auto+").removeprefix(FFF)
+    source = name.removeprefix(AFTER_AUTO).removeprefix(FFF)
     if not source:
         raise UsageError(f"--model {name} names no weights; give {FFF}FOLDER or {FFF}OWNER/NAME of the hub")
     folder = Path(source)

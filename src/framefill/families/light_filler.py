@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from framefill.errors import UsageError
 from framefill.families.base import GENERATED, Filled, Span, State
 from framefill.families.device import name_of, placement
 from framefill.families.known import refuse_untrained
 from framefill.families.light import LightPipeline
+from framefill.families.memory import needed_memory
 from framefill.families.trained import Sampling
 from framefill.media.windows import assemble_tiles, tiles
 from framefill.motion.regions import regions_of
@@ -24,17 +26,25 @@ Frames = NDArray[np.uint8]  # T H W 3
 Mask = NDArray[np.bool_]  # T H W
 CONTEXT = 64  # pixels around a hole
 REACH = 2  # frames
+LONG = 12  # frames seen at once after propagation
+# Bytes by which a process grows, whatever it fills, and for each frame seen at once: 12 frames with a hole of 500x500 pixels, worked on in
+# tiles, took 1.11 GB, 4 of them 0.74, a single one of 180x180 0.43.
+MEMORY, FRAME = 550_000_000, 46_000_000
 LARGEST, OVERLAP = 640, 96  # pixels a side of what is made at once, and shared by two neighbours
 
 
 class LightFiller:
-    """A pipeline as the family `name`. Raises UsageError while filling when a window asks for a task that the net was not trained on."""
+    """A pipeline as the family `name`; `length` frames at once, as many as it was trained on by default.
 
-    def __init__(self, pipeline: LightPipeline, name: str = "light") -> None:
+    Raises UsageError while filling when a window asks for a task that the net was not trained on.
+    """
+
+    def __init__(self, pipeline: LightPipeline, name: str = "light", length: int | None = None) -> None:
         self.name = name
         self.tasks = pipeline.tasks
-        self.reach = min(REACH, (pipeline.window - 1) // 2)
-        self.window = pipeline.window - 2 * self.reach
+        self.length = length or pipeline.window
+        self.reach = min(REACH, (self.length - 1) // 2)
+        self.window = self.length - 2 * self.reach
         self._pipeline = pipeline
 
     def fill_span(self, span: Span, state: State | None) -> tuple[Filled, State]:
@@ -51,6 +61,30 @@ class LightFiller:
         filled: Frames = np.where(hole[..., None], new, span.frames[inside])
         kept: State = {"made": beyond.copy(), "start": np.array([span.fill_stop])}
         return Filled(filled, np.where(hole, np.uint8(GENERATED), np.uint8(0)), np.zeros_like(hole)), kept
+
+    def fitted(self, limit: int | None, pixels: int, seen: int) -> LightFiller:
+        """The filler that sees as many frames at once as stay below `limit` bytes, as `families.memory` asks for it."""
+        if limit is None or self._pipeline.net.device.type != "cpu":
+            return self
+        for length in range(self.length, 0, -1):
+            other = LightFiller(self._pipeline, self.name, length)
+            if other._needed(pixels, seen) <= limit:
+                return other
+        least = -(-other._needed(pixels, seen) // 10**6)
+        raise UsageError(f"--memory {limit / 1e6:.0f}MB is too little for this clip and a net; the smallest that works is {least}MB")
+
+    def longer(self) -> LightFiller:
+        """The filler for what is left where other frames have shown the rest: many frames at once, so that windows seldom meet."""
+        return LightFiller(self._pipeline, self.name, max(LONG, self.length))
+
+    def room(self, limit: int | None, pixels: int, seen: int) -> int | None:
+        """Bytes of main memory that this filler leaves of a limit; None without one, and where the net is on a GPU."""
+        if limit is None or self._pipeline.net.device.type != "cpu":
+            return None
+        return limit - self._needed(pixels, seen)
+
+    def _needed(self, pixels: int, seen: int) -> int:
+        return needed_memory(self.window, self.reach, pixels, seen) + MEMORY + FRAME * self.length
 
 
 def fill_regions(pipeline: LightPipeline, frames: Frames, mask: Mask) -> Frames:

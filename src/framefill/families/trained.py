@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
+from framefill.families.fff_source import AFTER_AUTO, is_fff, source_of
 from framefill.families.fff_source import INDEX as INDEX  # noqa: PLC0414 - many ask for it here
-from framefill.families.fff_source import is_fff, source_of
 
 Frames = NDArray[np.uint8]  # T H W 3
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "shipped"  # folders of weights that come with the package
@@ -125,10 +125,11 @@ def resized(frames: Frames, height: int, width: int) -> Frames:
 def folder_of(name: str) -> Path | None:
     """The folder of weights that a model's name stands for: shipped ones by their name, others by their folder; None for neither.
 
-    Raises MissingWeights and UsageError for "fff:..." and "auto+fff:..." without one.
+    `auto+` may stand before it. Raises MissingWeights and UsageError for "fff:..." and "auto+fff:..." without one.
     """
     if is_fff(name):
         return source_of(name)
+    name = name.removeprefix(AFTER_AUTO)
     for folder in (SHIPPED / name, Path(name)):
         if name and (folder / INDEX).is_file():
             return folder
