@@ -22,7 +22,7 @@ from scipy import stats
 
 from framefill.evaluation.baselines import BASELINES
 from framefill.families import get
-from framefill.families.fff import FFFMode, FFFPipeline
+from framefill.families.fff.pipeline import FFFMode, FFFPipeline
 from framefill.families.whole import fill_whole
 from framefill.media.synthetic import make_clip
 from framefill.media.tasks import TASKS

@@ -17,7 +17,7 @@ from framefill.families.known import HOLES
 if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection
 
-    from framefill.families.fff import FFFPipeline
+    from framefill.families.fff.pipeline import FFFPipeline
     from framefill.nets.svd import SVDUNet
 
 UNET: dict[str, object] = {  # that of diffusers' own tests of this net, with fewer layers and heads
@@ -90,8 +90,8 @@ def tiny_pipeline(
     tasks: Sequence[str] = (*HOLES, "outpaint"),
 ) -> FFFPipeline:
     """A pipeline of the three; with clip False the token is zero."""
-    from framefill.families.fff import FFFPipeline
-    from framefill.families.fff_token import Embedder
+    from framefill.families.fff.pipeline import FFFPipeline
+    from framefill.families.fff.token import Embedder
 
     embedder = Embedder(tiny_clip()) if clip else None
     unet = tiny_unet(refiner=refiner, awake=awake)

@@ -10,7 +10,7 @@ from training_kit import Squares
 
 from framefill.diffusion.precond import Process
 from framefill.diffusion.weights import uniform
-from framefill.families.fff import FFFPipeline
+from framefill.families.fff.pipeline import FFFPipeline
 from framefill.training.config import (
     ComputeConfig,
     DataConfig,

@@ -21,11 +21,11 @@ from framefill import families  # noqa: E402
 from framefill.apps.cli.main import main  # noqa: E402
 from framefill.errors import MissingWeights, UsageError  # noqa: E402
 from framefill.families.base import GENERATED, PROPAGATED, State  # noqa: E402
-from framefill.families.fff_colour import colours_matched  # noqa: E402
-from framefill.families.fff_crop import track, tracks  # noqa: E402
-from framefill.families.fff_filler import FFFFiller  # noqa: E402
-from framefill.families.fff_latents import Portions  # noqa: E402
-from framefill.families.fff_memory import Way, needed, way_within  # noqa: E402
+from framefill.families.fff.colour import colours_matched  # noqa: E402
+from framefill.families.fff.crop import track, tracks  # noqa: E402
+from framefill.families.fff.filler import FFFFiller  # noqa: E402
+from framefill.families.fff.latents import Portions  # noqa: E402
+from framefill.families.fff.memory import Way, needed, way_within  # noqa: E402
 from framefill.families.memory import fit_default, fit_memory  # noqa: E402
 from framefill.families.scaled import made_smaller  # noqa: E402
 from framefill.families.spans import spans  # noqa: E402

@@ -12,7 +12,7 @@ from numpy.typing import NDArray  # noqa: E402
 from scenes import seen_at, texture  # noqa: E402
 
 from framefill.errors import MaskMismatch, MissingWeights, UsageError  # noqa: E402
-from framefill.families.fff_flow import (  # noqa: E402
+from framefill.families.fff.flow import (  # noqa: E402
     Flows,
     camera_flow,
     carried_first,

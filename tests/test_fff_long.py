@@ -15,10 +15,10 @@ from fff_kit import clip_with_hole, tiny_pipeline, tiny_vae  # noqa: E402
 from framefill.diffusion.noise import normal  # noqa: E402
 from framefill.diffusion.samplers import invert, sample  # noqa: E402
 from framefill.errors import UsageError  # noqa: E402
-from framefill.families.fff import FFFPipeline  # noqa: E402
-from framefill.families.fff_latents import Portions, decoded, encoded  # noqa: E402
-from framefill.families.fff_long import blended, chained, coarse_to_fine, keyframed  # noqa: E402
-from framefill.families.fff_noise import FrameNoise  # noqa: E402
+from framefill.families.fff.latents import Portions, decoded, encoded  # noqa: E402
+from framefill.families.fff.long import blended, chained, coarse_to_fine, keyframed  # noqa: E402
+from framefill.families.fff.noise import FrameNoise  # noqa: E402
+from framefill.families.fff.pipeline import FFFPipeline  # noqa: E402
 from framefill.media.tensors import mask_to_tensor, to_tensor  # noqa: E402
 from framefill.media.windows import Plan  # noqa: E402
 

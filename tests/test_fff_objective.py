@@ -10,7 +10,7 @@ import torch
 from fff_kit import tiny_pipeline
 from fff_training_kit import FRAMES, SIZE, TASKS, batch, clips, density, make_loader, make_objective, weight
 
-from framefill.families.fff import FFFPipeline
+from framefill.families.fff.pipeline import FFFPipeline
 from framefill.training.config import FffConfig
 from framefill.training.dataflow import Share
 from framefill.training.fff_lora import bare

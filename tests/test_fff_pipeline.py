@@ -19,10 +19,10 @@ from framefill.diffusion.noise import normal  # noqa: E402
 from framefill.diffusion.precond import Precond  # noqa: E402
 from framefill.diffusion.samplers import sample  # noqa: E402
 from framefill.errors import MaskMismatch, UsageError, WeightsError  # noqa: E402
-from framefill.families.fff import FFFPipeline, Levels  # noqa: E402
-from framefill.families.fff_flow import flows_of  # noqa: E402
-from framefill.families.fff_saved import STOCK_SCHEDULER  # noqa: E402
-from framefill.families.fff_token import Embedder, shrunk  # noqa: E402
+from framefill.families.fff.flow import flows_of  # noqa: E402
+from framefill.families.fff.pipeline import FFFPipeline, Levels  # noqa: E402
+from framefill.families.fff.saved import STOCK_SCHEDULER  # noqa: E402
+from framefill.families.fff.token import Embedder, shrunk  # noqa: E402
 from framefill.media.tasks import TASKS  # noqa: E402
 from framefill.media.tensors import mask_to_tensor, to_tensor  # noqa: E402
 

@@ -18,7 +18,7 @@ from fff_kit import clip_with_hole
 from fff_training_kit import FRAMES, SIZE, clips, make_config, make_loader, make_objective
 from safetensors.torch import load_file
 
-from framefill.families.fff import FFFPipeline
+from framefill.families.fff.pipeline import FFFPipeline
 from framefill.training import checkpoint
 from framefill.training.config import FffConfig, TrainConfig
 from framefill.training.trainer import DONE, Trainer

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from scenes import seen_at, texture  # noqa: E402
 
 from framefill.errors import MissingWeights, UsageError, WeightsError  # noqa: E402
-from framefill.families.fff_flow import flows_of  # noqa: E402
+from framefill.families.fff.flow import flows_of  # noqa: E402
 from framefill.nets.flow_completion import FlowCompletion  # noqa: E402
 
 Clip = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch")
 from scenes import texture  # noqa: E402
 
 from framefill.errors import MissingWeights, UsageError, WeightsError  # noqa: E402
-from framefill.families.fff_flow import flows_of  # noqa: E402
-from framefill.families.fff_weights import load_raft  # noqa: E402
+from framefill.families.fff.flow import flows_of  # noqa: E402
+from framefill.families.fff.weights import load_raft  # noqa: E402
 from framefill.nets import raft as module  # noqa: E402
 from framefill.nets.raft import Raft, RaftBetween, renamed  # noqa: E402
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
-from framefill.families.fff_source import AFTER_AUTO, is_fff
+from framefill.families.fff.source import AFTER_AUTO, is_fff
 from framefill.families.trained import SHIPPED, Sampling, Trained, class_in, folder_of
 
 FFF_OPTIONS = "--fff-mode, --long-video, --guidance, --flow and --inversion"
@@ -121,7 +121,7 @@ def _light_compat(folder: Path, sampling: Sampling) -> Filler:
 
 
 def _fff(folder: Path, sampling: Sampling) -> Filler:
-    from framefill.families.fff_filler import load_filler
+    from framefill.families.fff.filler import load_filler
 
     return load_filler(folder, sampling)
 

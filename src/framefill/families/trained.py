@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from framefill.errors import UsageError, WeightsError
 from framefill.families.base import Filler
-from framefill.families.fff_source import AFTER_AUTO, is_fff, source_of
-from framefill.families.fff_source import INDEX as INDEX  # noqa: PLC0414 - many ask for it here
+from framefill.families.fff.source import AFTER_AUTO, is_fff, source_of
+from framefill.families.fff.source import INDEX as INDEX  # noqa: PLC0414 - many ask for it here
 
 Frames = NDArray[np.uint8]  # T H W 3
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "shipped"  # folders of weights that come with the package

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLTemporalDecoder
 
 from framefill.diffusion.weights import WEIGHTS
 from framefill.errors import UsageError
-from framefill.families.fff import FFFPipeline, Levels
+from framefill.families.fff.pipeline import FFFPipeline, Levels
 from framefill.nets.layers import float32_norms
 from framefill.nets.refiner import Refiner
 from framefill.nets.saved import load_net

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from framefill.diffusion.known import Keep
 from framefill.diffusion.samplers import sample
-from framefill.families.fff import Condition, FFFPipeline, Prepared
-from framefill.families.fff_flow import FlowName, Flows, flows_of
-from framefill.families.fff_latents import encoded
+from framefill.families.fff.flow import FlowName, Flows, flows_of
+from framefill.families.fff.latents import encoded
+from framefill.families.fff.pipeline import Condition, FFFPipeline, Prepared
 from framefill.media.composite import composite
 from framefill.media.tensors import from_tensor, to_tensor
 from framefill.media.video import Frames

@@ -31,12 +31,12 @@ from framefill.diffusion.precond import Precond, Process
 from framefill.diffusion.samplers import Callback, invert, sample
 from framefill.diffusion.sigmas import karras
 from framefill.errors import MaskMismatch, UsageError
-from framefill.families.fff_colour import colours_matched
-from framefill.families.fff_flow import FlowName, Flows, filled_first, flows_of, guide_of, propagated_noise
-from framefill.families.fff_latents import Portions, decoded, encoded
-from framefill.families.fff_long import LongVideo, blended, chained, check_long_video, keyframed
-from framefill.families.fff_noise import FrameNoise
-from framefill.families.fff_token import Embedder
+from framefill.families.fff.colour import colours_matched
+from framefill.families.fff.flow import FlowName, Flows, filled_first, flows_of, guide_of, propagated_noise
+from framefill.families.fff.latents import Portions, decoded, encoded
+from framefill.families.fff.long import LongVideo, blended, chained, check_long_video, keyframed
+from framefill.families.fff.noise import FrameNoise
+from framefill.families.fff.token import Embedder
 from framefill.families.known import HOLES, refuse_untrained
 from framefill.families.still import smooth
 from framefill.media.composite import composite
@@ -177,13 +177,13 @@ class FFFPipeline:
 
         Raises WeightsError for a folder that holds neither, or parts whose weights are not all there.
         """
-        from framefill.families.fff_saved import read_pipeline
+        from framefill.families.fff.saved import read_pipeline
 
         return read_pipeline(Path(folder))
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the folder that `from_pretrained` reads, in the layout of diffusers' Stable Video Diffusion."""
-        from framefill.families.fff_saved import write_pipeline
+        from framefill.families.fff.saved import write_pipeline
 
         write_pipeline(self, Path(save_directory))
 

@@ -1,6 +1,6 @@
 """An image-to-video net as a filler of clips: what lies around each hole is cut out at full resolution, filled, and put back.
 
-A rectangle follows the hole (`fff_crop`); the net sees it at about the size that it was trained on, and what it makes is brought to meet
+A rectangle follows the hole (`crop`); the net sees it at about the size that it was trained on, and what it makes is brought to meet
 the rim of the hole. Blocks of frames are made one after the other: each takes the last frames of the block before as known. Within a block
 the pipeline's own way with long clips rules, so that memory does not grow with the clip.
 """
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from framefill.families.base import Filled, Span, State
 from framefill.families.carried import outcome, with_carried
 from framefill.families.device import name_of, placement
-from framefill.families.fff import OVERLAP, FFFMode, FFFPipeline
-from framefill.families.fff_crop import Track, tracks
-from framefill.families.fff_flow import FlowName
-from framefill.families.fff_long import LongVideo
-from framefill.families.fff_memory import Way, needed, way_within
+from framefill.families.fff.crop import Track, tracks
+from framefill.families.fff.flow import FlowName
+from framefill.families.fff.long import LongVideo
+from framefill.families.fff.memory import Way, needed, way_within
+from framefill.families.fff.pipeline import OVERLAP, FFFMode, FFFPipeline
 from framefill.families.known import refuse_untrained
 from framefill.families.scaled import made_smaller, met
 from framefill.families.trained import FFFSampling, Sampling, resized

@@ -264,7 +264,7 @@ def _method(name: FlowName) -> Measure:
         raise UsageError(f"flow {name!r} is not known, expected one of {', '.join(get_args(FlowName))}")
     if name == "dis":
         return _dis
-    from framefill.families.fff_weights import load_gmflow, load_raft
+    from framefill.families.fff.weights import load_gmflow, load_raft
 
     return load_raft() if name == "raft" else load_gmflow()
 
@@ -274,7 +274,7 @@ def _learned(name: Completion) -> FlowCompletion | None:
         raise UsageError(f"completion {name!r} is not known, expected one of {', '.join(get_args(Completion))}")
     if name == "laplace":
         return None
-    from framefill.families.fff_weights import load_completion
+    from framefill.families.fff.weights import load_completion
 
     return load_completion()
 

@@ -15,14 +15,14 @@ import torch
 from diffusers import AutoencoderKLTemporalDecoder
 
 from framefill.errors import WeightsError
-from framefill.families.fff_token import load_embedder
+from framefill.families.fff.token import load_embedder
 from framefill.families.saved import index_of, write_index
 from framefill.families.trained import class_in
 from framefill.nets.svd import load_unet
 from framefill.nets.svd_files import stored
 
 if TYPE_CHECKING:
-    from framefill.families.fff import FFFPipeline, Levels
+    from framefill.families.fff.pipeline import FFFPipeline, Levels
 
 OWN, PUBLISHED = "FFFPipeline", "StableVideoDiffusionPipeline"
 PUBLISHED_SIZE = 576  # pixels of the shorter side that SVD was trained on (its model card)
@@ -48,7 +48,7 @@ def read_pipeline(folder: Path) -> FFFPipeline:
 
     Raises WeightsError for one that holds neither, whose parts are damaged, or whose net was trained for another process.
     """
-    from framefill.families.fff import FFFPipeline
+    from framefill.families.fff.pipeline import FFFPipeline
 
     name = class_in(folder)
     with index_of(folder, OWN if name != PUBLISHED else PUBLISHED) as index:
@@ -103,7 +103,7 @@ def _vae(folder: Path) -> AutoencoderKLTemporalDecoder:
 
 def _levels(file: Path) -> Levels:
     """The noise levels that a scheduler's file names; SVD's own where it names none."""
-    from framefill.families.fff import Levels
+    from framefill.families.fff.pipeline import Levels
 
     try:
         told = json.loads(file.read_text(encoding="utf-8"))

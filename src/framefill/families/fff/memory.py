@@ -20,8 +20,8 @@ from math import ceil
 from torch import nn
 
 from framefill.errors import UsageError
-from framefill.families.fff import FFFPipeline
-from framefill.families.fff_latents import Portions
+from framefill.families.fff.latents import Portions
+from framefill.families.fff.pipeline import FFFPipeline
 from framefill.families.memory import DEFAULT, needed_memory
 
 UNET, ENCODER, DECODER = 60.0, 9.0, 20.0  # planes
