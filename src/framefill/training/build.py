@@ -171,7 +171,8 @@ def _recorded(config: TrainConfig) -> Footage:
         raise UsageError(f"data.records holds masks of task {missing[0]!r}, which has no share; set tasks.{missing[0]} 1")
     train = RecordDataset(records, data.frames, data.size, seed, flip=data.flip, tasks=tasks)
     held = RecordDataset(apart, data.frames, data.size, seed, sampling="fixed", tasks=tasks) if apart else None
-    depths = sorted({str(hole.get("depth")) for record in train.records if isinstance(hole := record.about.get("hole"), dict)})
+    named = {str(hole.get("depth")) for record in train.records if isinstance(hole := record.about.get("hole"), dict)}
+    depths = sorted({"synthetic" if name.startswith("synthetic-") else name for name in named})  # each of its scenes has a name
     words = f"Records ({len(train)}) made by framefill data records" + (f" with depth by {', '.join(depths)}" if depths else "") + ", of:"
     return Footage(train, held, Provenance(words, _sources_of_records(train.records)))
 
