@@ -19,6 +19,7 @@ from light_kit import small_net, small_pipeline  # noqa: E402
 import framefill  # noqa: E402
 from framefill import families  # noqa: E402
 from framefill.errors import MaskMismatch, UsageError, WeightsError  # noqa: E402
+from framefill.evaluation.baselines import get_model  # noqa: E402
 from framefill.families.base import GENERATED, PROPAGATED, Span  # noqa: E402
 from framefill.families.light import LightPipeline, smooth  # noqa: E402
 from framefill.families.light_filler import LightFiller, fill_regions, load_filler  # noqa: E402
@@ -260,6 +261,7 @@ def test_after_auto_the_net_makes_only_what_no_frame_shows(tmp_path: Path) -> No
 def test_a_net_sees_as_many_frames_as_memory_allows(tmp_path: Path) -> None:
     small_pipeline().save_pretrained(tmp_path / "net")
     filler = families.get(f"auto+{tmp_path / 'net'}")
+    assert get_model(f"auto+{tmp_path / 'net'}").name == filler.name, "eval knows it by the same name"
     pixels = 320 * 240
     whole, less = (fit_memory(filler, limit, pixels, pixels) for limit in (2_000_000_000, 1_000_000_000))
     assert (whole.window, fit_default(filler, pixels, pixels).window) == (8, 8)

@@ -19,6 +19,7 @@ from framefill.errors import UsageError
 from framefill.families import FAMILIES, Family, get
 from framefill.families.base import GENERATED, PROPAGATED, Filled, Filler, Span, State
 from framefill.families.guess import go_on
+from framefill.families.trained import folder_of
 
 WINDOW = 20  # frames
 REACH = 40  # frames before and after, where a baseline looks at other frames at all
@@ -81,13 +82,13 @@ class Baseline:
 
 
 def get_model(name: str) -> Filler:
-    """Make a filler by its name in `FAMILIES` or `BASELINES`, or from the folder of a trained pipeline.
+    """Make a filler by its name in `FAMILIES` or `BASELINES`, or of a trained pipeline: its folder, `fff:...`, or `auto+` before either.
 
     Raises UsageError for any other name, and for `rife` MissingWeights or WeightsError where its weights or torch are absent.
     """
     if name in BASELINES:
         return BASELINES[name].make()
-    if name not in FAMILIES and not Path(name).is_dir():
+    if name not in FAMILIES and not Path(name).is_dir() and folder_of(name) is None:
         raise UsageError(f"no model is called {name!r}; there are {', '.join([*FAMILIES, *BASELINES])}, and folders of trained ones")
     return get(name)
 
