@@ -129,6 +129,7 @@ class FffConfig:
     # What it is shown: its clip with the hole grey (masked), or one frame for all (first), which is what image-to-video nets are made with.
     shown: Literal["masked", "first"] = "masked"
     refiner: bool = True  # features of later frames flow into earlier ones along the motion, at the net's entrance
+    noise: Literal["own", "propagated"] = "own"  # of each place for itself; or in holes that of later frames, as the mode `latent` begins
     flow: Literal["dis", "raft", "gmflow"] = "dis"  # what finds the motion, on frames whose hole is blanked
     condition_mean: float = -3.0  # ln of the noise on what is shown: mean and deviation
     condition_std: float = 0.5

@@ -152,6 +152,10 @@ def _about_fff(config: TrainConfig) -> Iterator[str]:
         yield f"compute.parallel fsdp splits weights of one kind; leave fff.frozen at fp32, which fsdp makes {fff.frozen} where it computes"
     if fff.shown == "first" and fff.refiner:
         yield "fff.shown first hides nothing that a refiner could fill; set fff.refiner false, and fff.train all or temporal"
+    if fff.shown == "first" and fff.noise == "propagated":
+        yield "fff.shown first hides nothing that noise could be carried into; set fff.noise own"
+    elif fff.noise == "propagated" and fff.refiner:
+        yield "fff.noise propagated and the refiner are two modes of filling the first frame; set fff.refiner false, or fff.noise own"
     if fff.train == "refiner" and not fff.refiner:
         yield "fff.train refiner and fff.refiner false exclude each other; set one of them otherwise"
     if compute.offload and (compute.parallel == "fsdp" or config.optim.kind not in ("adamw", "adamw-8bit")):

@@ -19,7 +19,7 @@ from framefill.training.config import FffConfig, TrainConfig
 from framefill.training.config_checks import check_options
 from framefill.training.dataflow import draw_seed
 from framefill.training.fff_lora import add_lora
-from framefill.training.fff_objective import FFFObjective, Guided
+from framefill.training.fff_objective import FFFObjective, Guided, mode_of
 from framefill.training.objective import MaskDraws, Noise
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -73,7 +73,7 @@ def pipeline_of(config: TrainConfig) -> FFFPipeline:
     pipeline = FFFPipeline(
         unet.train(), vae, embedder, levels,
         tasks=[name for name, share in config.tasks.items() if share > 0], window=data.frames, size=min(data.shape),
-        fps=round(fff.fps), motion=fff.motion, mode="off" if fff.shown == "first" else None,
+        fps=round(fff.fps), motion=fff.motion, mode=mode_of(fff),
     )  # fmt: skip
     if any(side % pipeline.multiple for side in data.shape):
         height, width = data.shape
@@ -103,7 +103,7 @@ def beside(config: TrainConfig) -> Guided | None:
         return None
     tasks = {name: share for name, share in config.tasks.items() if share > 0}
     draws = MaskDraws(tasks, config.run.seed, config.objective.mask_patch)
-    return Guided(draws, config.fff.flow if config.fff.refiner else None)
+    return Guided(draws, None if mode_of(config.fff) == "off" else config.fff.flow)
 
 
 def size_of(config: TrainConfig, channels: int) -> dict[str, object]:

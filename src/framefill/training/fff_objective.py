@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from framefill.diffusion.known import Keep
 from framefill.diffusion.samplers import sample
-from framefill.families.fff.flow import FlowName, Flows, flows_of
+from framefill.families.fff.flow import FlowName, Flows, flows_of, propagated_noise
 from framefill.families.fff.latents import encoded
-from framefill.families.fff.pipeline import Condition, FFFPipeline, Prepared
+from framefill.families.fff.pipeline import Condition, FFFMode, FFFPipeline, Prepared, motion_of
 from framefill.media.composite import composite
 from framefill.media.tensors import from_tensor, to_tensor
 from framefill.media.video import Frames
@@ -70,6 +70,13 @@ class Guided:
             flows = flows_of(np.where(mask[..., None], np.uint8(127), video), mask, self.flow)
             made |= {"there": torch.from_numpy(flows.there), "back": torch.from_numpy(flows.back)}
         return made
+
+
+def mode_of(config: FffConfig) -> FFFMode:
+    """By which mode of filling the first frame a net is trained, and fills unless it is told otherwise."""
+    if config.shown == "first":
+        return "off"
+    return "feature" if config.refiner else "latent" if config.noise == "propagated" else "off"
 
 
 class Fixed:
@@ -144,7 +151,7 @@ class FFFObjective(NetObjective):
         self._pipeline = pipeline
         self._noise = noise
         self._config = config
-        self._mode: Literal["feature", "off"] = "feature" if config.refiner and config.shown == "masked" else "off"
+        self._mode = mode_of(config)
         self._edges = quartiles(noise.density)
         self._register_state_dict_hook(_only_trained)
         self.register_load_state_dict_post_hook(_frozen_may_be_missing)
@@ -157,6 +164,8 @@ class FFFObjective(NetObjective):
         with torch.no_grad():
             prepared = self.prepared(batch, tasks, positions, device)
             noise, sigma = self.drawn(positions, prepared.x0)
+            if self._config.noise == "propagated":
+                noise = self._carried(noise, batch, self._masks_of(batch, tasks, positions))
             x = self._pipeline.process.noised(prepared.x0, noise, sigma)
         made = self._pipeline.denoise(prepared)(x, sigma)
         losses = masked_loss(made, prepared.x0, torch.ones_like(prepared.x0[:, :, :1]), self._noise.weight(sigma))
@@ -174,7 +183,7 @@ class FFFObjective(NetObjective):
             if self._config.shown == "first":
                 prepared = self._from_first(video, generators, strength)
             else:
-                mask = batch["mask"].unsqueeze(2).float() if "mask" in batch else self._masks(tasks, positions, video.shape, self._patch)
+                mask = self._masks_of(batch, tasks, positions)
                 prepared = self._pipeline.prepare(
                     video, mask.to(device), generators,
                     flows=self._flows(batch, mask), fff_mode=self._mode, noise_aug_strength=strength,
@@ -221,6 +230,20 @@ class FFFObjective(NetObjective):
             gone = gone.reshape(-1, *[1] * (cond[name].ndim - 1))  # b 1 1, or b 1 1 1 1
             cond[name] = torch.where(gone, prepared.null_cond[name], cond[name])
         return cond
+
+    def _masks_of(self, batch: Batch, tasks: Sequence[str], positions: Sequence[int]) -> Tensor:
+        """The batch's own masks, or drawn here; float B T 1 H W."""
+        if "mask" in batch:
+            return batch["mask"].unsqueeze(2).float()
+        B, T, H, W, _ = batch["video"].shape
+        return self._masks(tasks, positions, torch.Size((B, T, 3, H, W)), self._patch)
+
+    def _carried(self, noise: Tensor, batch: Batch, mask: Tensor) -> Tensor:
+        """Noise B T C h w, in the holes that of the later frames that show what lies there."""
+        flows = self._flows(batch, mask)
+        holes = mask[:, :, 0].cpu().numpy() > 0
+        clips = zip(noise, flows or [], holes, strict=True)
+        return torch.stack([propagated_noise(own, motion_of([flow], hole[None], own[None])) for own, flow, hole in clips])
 
     def _flows(self, batch: Batch, mask: Tensor) -> list[Flows] | None:
         """The batch's own motion, or measured here."""

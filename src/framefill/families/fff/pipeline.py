@@ -239,7 +239,7 @@ class FFFPipeline:
         ids = torch.stack([torch.full_like(strength, self.fps - 1), torch.full_like(strength, self.motion), strength], 1)
         cond = {"image": image, "token": self.embedded(first).to(video.device), "ids": ids}
         blind = {**cond, "image": torch.zeros_like(image), "token": torch.zeros_like(cond["token"])}
-        motion = _motion(flows, holes, x0) if mode == "feature" and flows is not None else None
+        motion = motion_of(flows, holes, x0) if mode == "feature" and flows is not None else None
         x0 = x0 * self._scale
         return Prepared(x0, cond, blind, Keep(x0, unknown), motion, first, (video.shape[-2], video.shape[-1]))
 
@@ -346,7 +346,7 @@ class FFFPipeline:
         prepared = self.prepare(video, mask, flows=known, fff_mode=recipe.mode, noise=noise.like(video, "condition"))
         start = noise.like(prepared.x0, "latents")
         if recipe.mode == "latent" and flows is not None:
-            start = propagated_noise(start[0], _motion([flows], holes[None], start))[None]
+            start = propagated_noise(start[0], motion_of([flows], holes[None], start))[None]
         with self._at_work(self.unet):
             latents = self._sampled(prepared, start, self._parts(prepared, clip, holes, flows, recipe.overlap), recipe, callback)
         made = from_tensor(self.decode(latents, prepared, recipe.portions))[0]
@@ -430,7 +430,7 @@ class FFFPipeline:
             raise UsageError(f"video is {width}x{height}, expected multiples of {self.multiple} for this net; pad it first")
 
 
-def _motion(flows: Sequence[Flows], holes: NDArray[np.bool_], like: Tensor) -> Motion:
+def motion_of(flows: Sequence[Flows], holes: NDArray[np.bool_], like: Tensor) -> Motion:
     """The clips' motion and holes (bool B T H W) at the size of latents `like`."""
     return batched([guide_of(*clip, *like.shape[-2:]) for clip in zip(flows, holes, strict=True)]).to(like.device)
 
