@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from framefill.families.fff.pipeline import FFFPipeline
 from framefill.training.config import FffConfig
 from framefill.training.dataflow import Share
 from framefill.training.fff_lora import bare
-from framefill.training.fff_objective import Guided
+from framefill.training.fff_objective import Guided, mode_of
 from framefill.training.objective import MaskDraws, Noise
 
 
@@ -79,6 +80,38 @@ def test_a_batch_is_its_samples_one_by_one() -> None:
         kind, cond = objective.drops(n), whole.cond
         assert bool(cond["token"][n].any()) == (kind in ("image", "none"))
         assert bool(cond["image"][n].any()) == (kind in ("token", "none"))
+
+
+def test_noise_of_later_frames_is_trained_on_where_the_mode_latent_begins_with_it() -> None:
+    fff = FffConfig(train="temporal", refiner=False, noise="propagated", dropout=0.0)
+    objective, shown = make_objective(fff).eval(), batch(3)
+    still = {**shown, "video": shown["video"][:, :1].expand_as(shown["video"]).contiguous()}
+    mask = torch.zeros(3, FRAMES, SIZE, SIZE, dtype=torch.bool)
+    mask[:, 0, 4:12, 4:12] = True  # nothing moves, and the next frame shows what lies there
+    together = {**still, "mask": mask}
+    noise = torch.randn(3, FRAMES, 4, SIZE // 2, SIZE // 2, generator=torch.Generator().manual_seed(0))
+    carried = objective._carried(noise, together, mask.unsqueeze(2).float())
+    assert torch.equal(carried[:, 0, :, 2:6, 2:6], noise[:, 1, :, 2:6, 2:6])
+    assert torch.equal(carried[:, 1:], noise[:, 1:])
+    assert torch.equal(carried[:, 0, :, 6:], noise[:, 0, :, 6:])
+    with torch.no_grad():
+        loss = objective(together)["loss"]
+        alone = [objective({key: value[n : n + 1] for key, value in together.items()})["loss"] for n in range(3)]
+        torch.testing.assert_close(loss, torch.stack(alone).mean(), rtol=1e-4, atol=1e-6)
+        assert float((make_objective(replace(fff, noise="own")).eval()(together)["loss"] - loss).abs()) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("fff", "mode"),
+    [
+        (FffConfig(), "feature"),
+        (FffConfig(train="all", refiner=False), "off"),
+        (FffConfig(train="all", refiner=False, noise="propagated"), "latent"),
+        (FffConfig(train="all", refiner=False, shown="first"), "off"),
+    ],
+)
+def test_a_net_fills_by_the_mode_that_it_was_trained_by(fff: FffConfig, mode: str) -> None:
+    assert mode_of(fff) == mode
 
 
 def test_what_is_hidden_reaches_the_target_alone() -> None:

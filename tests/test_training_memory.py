@@ -174,6 +174,8 @@ def test_settings_that_exclude_each_other_are_told() -> None:
     for flags, words in [
         (("--fff.frozen", "fp16"), "fff.frozen fp16 goes with compute.precision fp16"),
         (("--fff.train", "refiner", "--fff.refiner", "false"), "exclude each other"),
+        (("--fff.noise", "propagated"), "two modes of filling the first frame"),
+        (("--fff.noise", "propagated", "--fff.shown", "first", "--fff.refiner", "false"), "hides nothing that noise could be carried into"),
         (("--fff.shown", "first"), "nothing that a refiner could fill"),
         (("--fff.dropout", "0.5"), "0 to a third"),
         (("--fff.motion", "300"), "0 to 255"),
