@@ -59,6 +59,7 @@ def psnr(made: Frames, truth: Frames, mask: Mask) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.learning
 def test_what_it_learns_from_sixteen_clips_holds_for_others(folder: Path) -> None:
     """Measured: 27.7 dB trained, 25.7 untrained (the smooth fill), 24.2 with the background at the right drawn out."""
     (folder / "tasks.yaml").write_text("tasks: {stereo: 1}\n", encoding="utf-8")
