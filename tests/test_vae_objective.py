@@ -18,7 +18,7 @@ from framefill.nets.saved import load_net
 from framefill.training.config import resolve
 from framefill.training.presets import get_preset
 from framefill.training.vae_norms import soften_norms
-from framefill.training.vae_objective import MEASURED, SCALED, VaeObjective, vae_objective
+from framefill.training.vae_objective import MEASURED, NETS, SCALED, VaeObjective, vae_objective
 
 SMALL = ("--data.size", "16", "--data.frames", "2")
 
@@ -85,6 +85,16 @@ def test_what_is_saved_makes_the_same_pictures_and_is_gone_on_from(tmp_path: Pat
         assert float(made.std()) > 0.1
         for other in (saved, again):
             torch.testing.assert_close(other(picture, num_frames=2).sample, made, atol=1e-4, rtol=1e-3)
+
+
+def test_an_autoencoder_of_others_is_gone_on_from_and_saved_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = AutoencoderKLTemporalDecoder(**NETS["svd-nano-vae"])
+    theirs.save_pretrained(tmp_path / "theirs")
+    objective = small("--model.start", str(tmp_path / "theirs"))
+    objective.export(tmp_path / "ours")
+    ours = load_net(AutoencoderKLTemporalDecoder, tmp_path / "ours").state_dict()
+    assert all(torch.equal(weight, ours[name]) for name, weight in theirs.state_dict().items())
 
 
 def test_contrast_passes_the_norms_while_they_learn() -> None:

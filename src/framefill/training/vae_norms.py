@@ -14,14 +14,17 @@ from diffusers import AutoencoderKLTemporalDecoder
 from torch import nn
 
 SMALL = 1e-3
+SOFT = 0.1  # least `eps` of such norms; the classes have 1e-6 and 1e-5
+HARD = 0.01  # deviation of the first layer's weights, which is about 0.1 where they were not made small
 INTO_NORMS = ("conv_in", "conv1", "conv2", "to_out.0")  # layers from what was normed, or the picture, to what will be
 BETWEEN = ("conv_shortcut", "samplers.0.conv")  # layers from what will be normed to the same: only their bias has a size of its own
 
 
 def soften(vae: AutoencoderKLTemporalDecoder) -> None:
-    """Turn a saved autoencoder into the same one as it is trained, in place; a new one gets such norms alone, see `soften_norms`."""
-    soften_norms(vae)
-    _scale(vae, 1 / SMALL)
+    """Turn an autoencoder that `harden` has changed back into what is trained, in place; any other stays as it is."""
+    if float(vae.encoder.conv_in.weight.std()) < HARD:
+        soften_norms(vae)
+        _scale(vae, 1 / SMALL)
 
 
 def soften_norms(vae: nn.Module) -> None:
@@ -31,7 +34,9 @@ def soften_norms(vae: nn.Module) -> None:
 
 
 def harden(vae: AutoencoderKLTemporalDecoder) -> None:
-    """Turn an autoencoder as it is trained into the same one for the classes' own `eps`, in place."""
+    """Turn an autoencoder with such norms into the same one for the classes' own `eps`, in place; any other stays as it is."""
+    if all(norm.eps < SOFT for norm in _norms(vae)):
+        return
     for norm in _norms(vae):
         norm.eps *= SMALL**2
     _scale(vae, SMALL)
