@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from framefill.media.reader import open_video
 from framefill.media.synthetic import make_clip
+from framefill.media.writer import ordinary_threads
 
 Frames = NDArray[np.uint8]
 OPTIONS = {"mpeg4": {"qscale": "3"}, "libsvtav1": {"preset": "10"}, "mpeg2video": {"qscale": "3", "bf": "2"}}
@@ -22,7 +23,7 @@ OPTIONS = {"mpeg4": {"qscale": "3"}, "libsvtav1": {"preset": "10"}, "mpeg2video"
 def write_frames(path: Path, frames: Iterable[Frames], fps: int = 25, codec: str = "libx264", crf: int = 12, gop: int = 8) -> Path:
     """Pictures H W 3 as a video, with B-frames where the codec has them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as out:
+    with ordinary_threads(), av.open(str(path), "w") as out:
         stream = None
         for index, rgb in enumerate(frames):
             if stream is None:

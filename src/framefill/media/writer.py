@@ -233,7 +233,7 @@ class _Stream:
             stream.set_display_matrix(display_matrix(meta.rotation, meta.mirrored, plan.width, plan.height))
         os.environ.setdefault("SVT_LOG", "1")  # the only way to keep the AV1 encoder from printing its settings
         try:
-            with _ordinary_threads():
+            with ordinary_threads():
                 context.open()
         except av.error.FFmpegError as error:
             came = f"{width}x{height} {plan.pix_fmt} (crf {plan.crf})"
@@ -352,7 +352,7 @@ class _Images:
 
 
 @contextlib.contextmanager
-def _ordinary_threads() -> Iterator[None]:
+def ordinary_threads() -> Iterator[None]:
     """Keep the scheduling of this thread and of those begun within: the AV1 encoder of a root user makes all of them real-time ones."""
     if not hasattr(os, "sched_setscheduler"):
         yield
