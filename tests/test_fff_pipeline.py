@@ -354,7 +354,7 @@ def test_a_published_folder_is_read_as_it_lies_on_the_hub(tmp_path: Path) -> Non
     del config["refiner"]
     (tmp_path / "unet" / "config.json").write_text(json.dumps(config | {"_class_name": "UNetSpatioTemporalConditionModel"}))
     read = FFFPipeline.from_pretrained(tmp_path)
-    assert (read.mode, read.window, read.steps, read.levels) == ("latent", 6, 25, Levels())
+    assert (read.mode, read.window, read.steps, read.levels) == ("off", 6, 25, Levels())
     assert read.embedder is not None
     frames, mask = clip_with_hole(2, SIDE, SIDE)
     assert np.array_equal(read(frames, mask, generator=seeded(), num_inference_steps=1).frames[~mask], frames[~mask])
@@ -385,7 +385,7 @@ def test_the_picture_for_clip_is_made_small_as_svds_pipeline_does_it() -> None:
 def test_what_cannot_be_is_refused(pipeline: FFFPipeline, clip: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     frames, mask = clip
     plain = tiny_pipeline(refiner=False)
-    assert plain.mode == "latent"
+    assert plain.mode == "off"
     for wrong, why in (
         ({"fff_mode": "first"}, "fff_mode is 'first'"),
         ({"long_video": "loop"}, "long_video is 'loop'"),

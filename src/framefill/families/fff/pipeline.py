@@ -123,7 +123,7 @@ class FFFPipeline:
 
     tasks: names from media.tasks; the call refuses others. window: frames that it sees at once; longer clips go in windows. size: pixels
     of the shorter side that it was trained on. steps: of the sampling, by default. fps, motion: what it is told of every clip, SVD's
-    frames per second and motion bucket. mode: of filling the first frame, by default; None for "feature" if the net can, else "latent".
+    frames per second and motion bucket. mode: of filling the first frame, by default; None for "feature" if the net can, else "off".
     Raises UsageError for parts that do not fit each other.
     """
 
@@ -161,7 +161,7 @@ class FFFPipeline:
         self.steps = steps
         self.fps = fps
         self.motion = motion
-        self.mode: FFFMode = self.checked(mode or ("feature" if unet.config.refiner else "latent"))
+        self.mode: FFFMode = self.checked(mode or ("feature" if unet.config.refiner else "off"))
         self.process = Process("edm", sigma_data=1.0)
         self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
         self.multiple: int = self.factor * 2 ** (len(unet.config.block_out_channels) - 1)
